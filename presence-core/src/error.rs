@@ -1,0 +1,151 @@
+//! What can go wrong, and what happened to the state.
+
+use std::{error::Error as StdError, sync::Arc};
+
+/// A request that was refused. Nothing was written.
+///
+/// ```
+/// use presence_core::UserId;
+///
+/// let refusal = UserId::new("").unwrap_err();
+/// assert_eq!(refusal.code(), "INVALID_USER_ID");
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// A user id that is empty, too long or has forbidden characters.
+    #[error(
+        "a user id is 1 to 128 characters, without control characters or white space at either end, and not '.' or '..'"
+    )]
+    InvalidUserId,
+    /// An install id that does not fit its form.
+    #[error("an install id is 8 to 64 characters out of ASCII letters, digits, '_' and '-'")]
+    InvalidInstallId,
+    /// An event id that is empty, too long or has forbidden characters.
+    #[error(
+        "an event id is 1 to 128 characters, without control characters or white space at either end, and not '.' or '..'"
+    )]
+    InvalidEventId,
+    /// A checkpoint id that is not positive.
+    #[error("a checkpoint id is a positive integer")]
+    InvalidCheckpointId,
+    /// A state that is empty, too long or has forbidden characters.
+    #[error(
+        "a state is 1 to 64 characters, without control characters or white space at either end, and not '.' or '..'"
+    )]
+    InvalidState,
+    /// Content that is not JSON, or passes a limit; the text says which.
+    #[error("content {0}")]
+    InvalidContent(&'static str),
+    /// An instant before 1970 or after 9999.
+    #[error("a timestamp lies between 1970-01-01 and 9999-12-31")]
+    InvalidTimestamp,
+    /// An instant further ahead of the server's clock than the policy allows.
+    #[error("the timestamp lies too far in the future")]
+    FutureTimestamp,
+    /// A window that ends before it begins.
+    #[error("a window ends at or after its beginning")]
+    InvalidWindow,
+    /// A zone that the bundled database does not have.
+    #[error("unknown time zone")]
+    InvalidTimeZone,
+    /// More local days than one request may ask for.
+    #[error("at most 366 days can be asked for at once")]
+    TooManyDays,
+    /// A page size of zero or above the maximum.
+    #[error("a page holds 1 to 1000 items")]
+    InvalidLimit,
+    /// A cursor that this library did not make.
+    #[error("the cursor is not one of ours")]
+    InvalidCursor,
+    /// An event id that was used before, with another body.
+    #[error("this event id was used with another body")]
+    EventIdReused,
+    /// A stamp at or before the moment at which the user was erased.
+    #[error("this user was erased at or after the timestamp")]
+    UserErased,
+}
+
+impl Rejection {
+    /// The stable code of this refusal, in SCREAMING_SNAKE.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidUserId => "INVALID_USER_ID",
+            Self::InvalidInstallId => "INVALID_INSTALL_ID",
+            Self::InvalidEventId => "INVALID_EVENT_ID",
+            Self::InvalidCheckpointId => "INVALID_CHECKPOINT_ID",
+            Self::InvalidState => "INVALID_STATE",
+            Self::InvalidContent(_) => "INVALID_CONTENT",
+            Self::InvalidTimestamp => "INVALID_TIMESTAMP",
+            Self::FutureTimestamp => "FUTURE_TIMESTAMP",
+            Self::InvalidWindow => "INVALID_WINDOW",
+            Self::InvalidTimeZone => "INVALID_TIME_ZONE",
+            Self::TooManyDays => "TOO_MANY_DAYS",
+            Self::InvalidLimit => "INVALID_LIMIT",
+            Self::InvalidCursor => "INVALID_CURSOR",
+            Self::EventIdReused => "EVENT_ID_REUSED",
+            Self::UserErased => "USER_ERASED",
+        }
+    }
+}
+
+/// The cause behind a [`StoreError`]; shared, because one failed commit is answered to every caller of its group.
+type Cause = Arc<dyn StdError + Send + Sync>;
+
+/// A store that did not do what was asked.
+///
+/// ```
+/// use presence_core::StoreError;
+///
+/// let error = StoreError::unavailable(std::io::Error::other("disk full"));
+/// assert!(error.is_retryable());
+/// ```
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The store cannot be reached or cannot write now. Whether the last write took effect is unknown; repeating it
+    /// under the same event id is safe.
+    #[error("the store is not available")]
+    Unavailable(#[source] Cause),
+    /// A stored value does not parse, or two facts contradict each other. Nothing was written.
+    #[error("stored data is corrupt")]
+    Corrupt(#[source] Cause),
+    /// Any other failure of the store. Nothing was written.
+    #[error("the store failed")]
+    Backend(#[source] Cause),
+}
+
+impl StoreError {
+    /// The store cannot be reached or cannot write now.
+    pub fn unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Unavailable(cause.into().into())
+    }
+
+    /// A stored value does not parse, or two facts contradict each other.
+    pub fn corrupt(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Corrupt(cause.into().into())
+    }
+
+    /// Any other failure of the store.
+    pub fn backend(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Backend(cause.into().into())
+    }
+
+    /// Whether the same request may succeed later without anybody repairing anything.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+/// Why a service did not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The request was refused; nothing was written.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The store failed; see [`StoreError`] for what happened to the state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,42 @@
+//! Presence tracking as pure rules and small ports.
+#![warn(clippy::arithmetic_side_effects)]
+
+mod error;
+mod event;
+mod id;
+mod memory;
+mod policy;
+mod ports;
+mod service;
+mod time;
+mod tracking;
+
+#[cfg(feature = "system-clock")]
+pub use ports::clock::SystemClock;
+pub use {
+    error::{Error, Rejection, StoreError},
+    event::Event,
+    id::{CheckpointId, EventId, InstallId, Member, UserId},
+    memory::{live_set::MemoryLiveSet, store::MemoryStore},
+    policy::Policy,
+    ports::{
+        checkpoint_query::{CheckpointQuery, Place, Record},
+        checkpoint_store::{CheckpointStore, Erasure},
+        clock::{Clock, ManualClock},
+        live_set::{LiveSet, Seen},
+    },
+    service::tracker::{Cursor, Page, Recorded, Sweep, Tracker},
+    time::{LocalDay, Timestamp, Window, Zone},
+    tracking::{
+        checkpoint::{Checkpoint, NewCheckpoint, Source},
+        command::Envelope,
+        commit::{Ask, Beat, Commit, Context, Fingerprint, Outcome, Request, Row},
+        content::Content,
+        decide::{Answer, Decision, Stamped, decide, expire},
+        duration::{Facts, StateDuration, Status, Tally},
+        session::{Session, Version},
+        state::{CustomState, StateType},
+        summary::DaySummary,
+        timeout::is_alive,
+    },
+};

@@ -1,0 +1,4 @@
+//! The reference adapter: everything in memory, gone when the process ends.
+
+pub(crate) mod live_set;
+pub(crate) mod store;

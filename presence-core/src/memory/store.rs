@@ -1,0 +1,342 @@
+//! Timelines in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::BuildHasher,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use foldhash::quality::RandomState;
+
+use crate::{
+    Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Commit, Context, Erasure, EventId,
+    Facts, LiveSet, Member, MemoryLiveSet, Outcome, Place, Record, Request, Row, Seen, Session, Source,
+    StateType, StoreError, Tally, Timestamp, UserId, Version, Window,
+};
+
+/// A store in memory, for tests, demos and deployments that may forget everything at a restart.
+///
+/// It keeps every promise of the ports but durability, and is what other adapters are compared with.
+///
+/// ```
+/// use std::sync::Arc;
+/// use presence_core::{Envelope, MemoryStore, StateType, SystemClock, Tracker, UserId};
+///
+/// # futures_executor::block_on(async {
+/// let tracker = Tracker::new(Arc::new(MemoryStore::new()), SystemClock);
+/// tracker.record(Envelope::checkpoint(UserId::new("alice")?, StateType::Working)).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    timelines: Mutex<Timelines>,
+    live: MemoryLiveSet,
+}
+
+#[derive(Debug, Default)]
+struct Timelines {
+    users: HashMap<UserId, Timeline>,
+    /// Live sessions by their last heartbeat, so that the overdue are found without a scan.
+    live: BTreeSet<(Timestamp, UserId)>,
+    /// Erasures under a digest of the user id: two keyed 64-bit hashes, whose keys are made anew in each process.
+    erased: HashMap<(u64, u64), Timestamp>,
+    digests: (RandomState, RandomState),
+    last_version: i64,
+    last_id: i64,
+}
+
+#[derive(Debug)]
+struct Timeline {
+    session: Session,
+    rows: BTreeMap<(Timestamp, CheckpointId), Checkpoint>,
+    instants: HashMap<CheckpointId, Timestamp>,
+    totals: BTreeMap<StateType, i64>,
+    requests: BTreeMap<EventId, (Request, CheckpointId)>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Timelines> {
+        // Nothing below panics between two writes that belong together.
+        self.timelines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Timelines {
+    fn digest(&self, user: &UserId) -> (u64, u64) {
+        (self.digests.0.hash_one(user), self.digests.1.hash_one(user))
+    }
+
+    fn load(&self, ask: &Ask) -> Context {
+        let erased_at = self.erased.get(&self.digest(&ask.user)).copied();
+        let Some(timeline) = self.users.get(&ask.user) else {
+            return Context { erased_at, ..Context::default() };
+        };
+        let last_id = CheckpointId::new(i64::MAX).ok();
+        let key = |at| last_id.map(|id| (at, id));
+        let (first, last) = (key(ask.first), key(ask.last));
+        let rows = &timeline.rows;
+        let mut loaded: Vec<Checkpoint> = Vec::new();
+        if let (Some(first), Some(last)) = (first, last) {
+            loaded.extend(rows.range(..=first).rev().take(2).map(|(_, row)| row.clone()));
+            loaded.reverse();
+            let later = (std::ops::Bound::Excluded(first), std::ops::Bound::Unbounded);
+            let mut after = 0_usize;
+            for (key, row) in rows.range(later) {
+                after = after.saturating_add(usize::from(*key > last));
+                if after > 3 {
+                    break;
+                }
+                loaded.push(row.clone());
+            }
+        }
+        let run_start = loaded.first().map(|first| {
+            let run = rows.range(..(first.at, first.id)).rev().map(|(_, row)| row);
+            run.take_while(|row| row.state == first.state).last().map_or(first.at, |row| row.at)
+        });
+        let requests = ask.event_ids.iter().filter_map(|id| timeline.requests.get(id));
+        let requests =
+            requests.filter_map(|(request, id)| Some((request.clone(), timeline.row(*id)?.clone())));
+        Context {
+            session: Some(timeline.session.clone()),
+            requests: requests.collect(),
+            rows: loaded,
+            run_start,
+            erased_at,
+        }
+    }
+
+    fn commit(&mut self, commit: Commit) -> Outcome {
+        let Commit { expected, erased_at, mut session, withdraw, insert, totals, requests, .. } = commit;
+        let known = self.users.get(&session.user);
+        let fits = match (known, expected) {
+            (None, None) => self.erased.get(&self.digest(&session.user)).copied() == erased_at,
+            (Some(timeline), Some(version)) => timeline.session.version == version,
+            _ => false,
+        };
+        let repeats_lapse = known.is_some_and(|timeline| {
+            let lapses = insert.iter().filter(|row| row.source == Source::Timeout);
+            let mut stored = timeline.rows.values().filter(|row| !withdraw.contains(&row.id));
+            lapses.into_iter().any(|lapse| {
+                stored.any(|row| row.source == Source::Timeout && row.proof_at == lapse.proof_at)
+            })
+        });
+        if !fits || repeats_lapse {
+            return Outcome::Conflict;
+        }
+        self.last_version = self.last_version.saturating_add(1);
+        session.version = Version(self.last_version);
+        let version = session.version;
+        let user = session.user.clone();
+        if let Some(timeline) = known {
+            self.live.remove(&(timeline.session.last_heartbeat, user.clone()));
+        }
+        if session.current_state.is_live() {
+            self.live.insert((session.last_heartbeat, user.clone()));
+        }
+        let timeline = self.users.entry(user.clone()).or_insert_with(|| Timeline::new(session.clone()));
+        timeline.session = session;
+        for id in withdraw {
+            if let Some(at) = timeline.instants.remove(&id) {
+                timeline.rows.remove(&(at, id));
+            }
+        }
+        let mut ids = Vec::with_capacity(insert.len());
+        for row in insert {
+            self.last_id = self.last_id.saturating_add(1);
+            // Counted up from one, so it is positive.
+            let Ok(id) = CheckpointId::new(self.last_id) else { continue };
+            timeline.instants.insert(id, row.at);
+            timeline.rows.insert((row.at, id), row.numbered(id, user.clone()));
+            ids.push(id);
+        }
+        for (state, sum) in totals {
+            let total = timeline.totals.entry(state).or_default();
+            *total = total.saturating_add(sum);
+        }
+        for (request, row) in requests {
+            let id = match row {
+                Row::Stored(id) => Some(id),
+                Row::Inserted(place) => ids.get(place).copied(),
+            };
+            if let Some(id) = id {
+                timeline.requests.insert(request.event_id.clone(), (request, id));
+            }
+        }
+        Outcome::Committed { version, ids }
+    }
+
+    fn touch(&mut self, beat: &Beat) -> bool {
+        let Some(timeline) = self.users.get_mut(&beat.user) else { return false };
+        let session = &mut timeline.session;
+        let is_connected = session.live_since <= beat.first && session.last_heartbeat >= beat.floor;
+        if !session.current_state.is_live() || !is_connected {
+            return false;
+        }
+        self.live.remove(&(session.last_heartbeat, beat.user.clone()));
+        self.last_version = self.last_version.saturating_add(1);
+        session.version = Version(self.last_version);
+        session.last_heartbeat = session.last_heartbeat.max(beat.last);
+        self.live.insert((session.last_heartbeat, beat.user.clone()));
+        true
+    }
+}
+
+impl Timeline {
+    fn new(session: Session) -> Self {
+        Self {
+            session,
+            rows: BTreeMap::new(),
+            instants: HashMap::new(),
+            totals: BTreeMap::new(),
+            requests: BTreeMap::new(),
+        }
+    }
+
+    fn row(&self, id: CheckpointId) -> Option<&Checkpoint> {
+        self.rows.get(&(*self.instants.get(&id)?, id))
+    }
+
+    fn totals(&self) -> impl Iterator<Item = (&StateType, i64)> {
+        self.totals.iter().map(|(state, sum)| (state, *sum)).filter(|(_, sum)| *sum != 0)
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for MemoryStore {
+    async fn load(&self, asks: Vec<Ask>) -> Result<Vec<Context>, StoreError> {
+        let timelines = self.lock();
+        Ok(asks.iter().map(|ask| timelines.load(ask)).collect())
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+        let mut timelines = self.lock();
+        Ok(commits.into_iter().map(|commit| timelines.commit(commit)).collect())
+    }
+
+    async fn touch(&self, beats: Vec<Beat>) -> Result<Vec<Beat>, StoreError> {
+        let mut timelines = self.lock();
+        Ok(beats.into_iter().filter(|beat| !timelines.touch(beat)).collect())
+    }
+
+    async fn overdue(&self, cutoff: Timestamp, limit: usize) -> Result<Vec<Session>, StoreError> {
+        let timelines = self.lock();
+        let silent = timelines.live.iter().take_while(|(last, _)| *last < cutoff).take(limit);
+        Ok(silent.filter_map(|(_, user)| Some(timelines.users.get(user)?.session.clone())).collect())
+    }
+
+    async fn erase(&self, user: &UserId, at: Timestamp) -> Result<Erasure, StoreError> {
+        self.live.leave(vec![Member::User(user.clone())]).await?;
+        let mut timelines = self.lock();
+        let digest = timelines.digest(user);
+        let erased_at = timelines.erased.entry(digest).or_insert(at);
+        *erased_at = at.max(*erased_at);
+        let Some(timeline) = timelines.users.remove(user) else { return Ok(Erasure::default()) };
+        timelines.live.remove(&(timeline.session.last_heartbeat, user.clone()));
+        Ok(Erasure { checkpoints: timeline.rows.len() as u64, requests: timeline.requests.len() as u64 })
+    }
+}
+
+#[async_trait]
+impl CheckpointQuery for MemoryStore {
+    async fn facts(&self, user: &UserId, windows: &[Window]) -> Result<Option<Facts>, StoreError> {
+        let timelines = self.lock();
+        let Some(timeline) = timelines.users.get(user) else { return Ok(None) };
+        let session = timeline.session.clone();
+        let closed = if windows == [Window::all()] {
+            vec![timeline.totals().map(|(state, sum)| (state.clone(), sum)).collect()]
+        } else {
+            let mut tally = Tally::new(windows.to_vec());
+            for row in timeline.rows.values().take_while(|row| row.at < session.last_state_change) {
+                tally.row(row.at, &row.state);
+            }
+            tally.finish(session.last_state_change)
+        };
+        Ok(Some(Facts { session, closed }))
+    }
+
+    async fn checkpoint(&self, user: &UserId, id: CheckpointId) -> Result<Option<Checkpoint>, StoreError> {
+        let timelines = self.lock();
+        Ok(timelines.users.get(user).and_then(|timeline| timeline.row(id)).cloned())
+    }
+
+    async fn history(
+        &self,
+        user: &UserId,
+        window: Window,
+        before: Option<(Timestamp, CheckpointId)>,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, StoreError> {
+        let timelines = self.lock();
+        let Some(timeline) = timelines.users.get(user) else { return Ok(Vec::new()) };
+        let newest_first = timeline.rows.iter().rev();
+        let rows = newest_first
+            .skip_while(|(key, _)| key.0 >= window.to() || before.is_some_and(|before| **key >= before))
+            .take_while(|(key, _)| key.0 >= window.from());
+        Ok(rows.take(limit).map(|(_, row)| row.clone()).collect())
+    }
+
+    async fn export(
+        &self,
+        user: &UserId,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let online = self.live.last_seen(&Member::User(user.clone()));
+        let timelines = self.lock();
+        let mut records: Vec<Record> = Vec::new();
+        if let Some(timeline) = timelines.users.get(user) {
+            records.push(Record::Session(timeline.session.clone()));
+            records.extend(
+                timeline
+                    .totals()
+                    .map(|(state, sum)| Record::Total { state: state.clone(), duration_ms: sum }),
+            );
+            records.extend(timeline.rows.values().cloned().map(Record::Checkpoint));
+            let requests = timeline.requests.values();
+            records.extend(
+                requests.map(|(request, id)| Record::Request { request: request.clone(), checkpoint: *id }),
+            );
+        }
+        records.extend(online.map(|last_seen| Record::Online { last_seen }));
+        records.sort_by_cached_key(Record::place);
+        let start =
+            records.partition_point(|record| after.as_ref().is_some_and(|after| record.place() <= *after));
+        Ok(records.drain(start..).take(limit).collect())
+    }
+}
+
+#[async_trait]
+impl LiveSet for MemoryStore {
+    async fn touch(&self, seen: Vec<Seen>) -> Result<(), StoreError> {
+        LiveSet::touch(&self.live, seen).await
+    }
+
+    async fn leave(&self, members: Vec<Member>) -> Result<(), StoreError> {
+        LiveSet::leave(&self.live, members).await
+    }
+
+    async fn count(&self, since: Timestamp) -> Result<u64, StoreError> {
+        LiveSet::count(&self.live, since).await
+    }
+
+    async fn list(
+        &self,
+        since: Timestamp,
+        after: Option<Member>,
+        limit: usize,
+    ) -> Result<Vec<(Member, Timestamp)>, StoreError> {
+        LiveSet::list(&self.live, since, after, limit).await
+    }
+
+    async fn evict(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        LiveSet::evict(&self.live, before, limit).await
+    }
+}

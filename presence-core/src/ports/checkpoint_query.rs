@@ -1,0 +1,131 @@
+//! Where timelines are kept: the reading side.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Checkpoint, CheckpointId, EventId, Facts, Request, Session, StateType, StoreError, Timestamp, UserId,
+    Window,
+};
+
+/// One thing that is stored about a user; an export is all of them, in order of their [`Place`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Record {
+    /// The current state.
+    Session(Session),
+    /// When the user was last counted as online.
+    Online {
+        /// The last heartbeat of the online count.
+        last_seen: Timestamp,
+    },
+    /// Closed time in one state.
+    Total {
+        /// The state.
+        state: StateType,
+        /// How long, in milliseconds.
+        duration_ms: i64,
+    },
+    /// A row of the timeline.
+    Checkpoint(Checkpoint),
+    /// A remembered request.
+    Request {
+        /// The request.
+        #[serde(flatten)]
+        request: Request,
+        /// The checkpoint that answered it.
+        checkpoint: CheckpointId,
+    },
+}
+
+/// Where a [`Record`] stands in an export: by kind, then by key.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Place {
+    /// The session comes first.
+    Session,
+    /// Then the presence.
+    Online,
+    /// Then the totals, by state.
+    Total(StateType),
+    /// Then the rows of the timeline, by id.
+    Checkpoint(CheckpointId),
+    /// Then the requests, by event id.
+    Request(EventId),
+}
+
+impl Record {
+    /// Where it stands in an export.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Session(_) => Place::Session,
+            Self::Online { .. } => Place::Online,
+            Self::Total { state, .. } => Place::Total(state.clone()),
+            Self::Checkpoint(row) => Place::Checkpoint(row.id),
+            Self::Request { request, .. } => Place::Request(request.event_id.clone()),
+        }
+    }
+}
+
+/// Answers questions about timelines. Each answer is one snapshot.
+#[async_trait]
+pub trait CheckpointQuery: Send + Sync {
+    /// The session, and the closed time per state in each of `windows`, which are in order and do not overlap; `None`
+    /// for a user that the store does not know.
+    ///
+    /// # Contract
+    ///
+    /// - `facts_clip_closed_time_to_each_window`: time from the first row to `last_state_change`, each row's until the
+    ///   next one.
+    /// - `facts_of_all_time_equal_the_sum_of_their_parts`, and cost the same however long the history is.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    async fn facts(&self, user: &UserId, windows: &[Window]) -> Result<Option<Facts>, StoreError>;
+
+    /// One row of a user's timeline.
+    ///
+    /// # Contract
+    ///
+    /// - `a_checkpoint_is_found_under_its_user_only`.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    async fn checkpoint(&self, user: &UserId, id: CheckpointId) -> Result<Option<Checkpoint>, StoreError>;
+
+    /// At most `limit` rows inside `window`, newest first, that come before the row (at, id) where one is given.
+    ///
+    /// # Contract
+    ///
+    /// - `history_is_newest_first_and_pages_without_gaps`: by (at, id), descending.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    async fn history(
+        &self,
+        user: &UserId,
+        window: Window,
+        before: Option<(Timestamp, CheckpointId)>,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, StoreError>;
+
+    /// At most `limit` records about a user after `after`, in order of [`Place`].
+    ///
+    /// # Contract
+    ///
+    /// - `an_export_holds_everything_and_pages_without_gaps`.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    async fn export(
+        &self,
+        user: &UserId,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError>;
+}

@@ -1,0 +1,8 @@
+//! What the outside must provide: one trait per file, each promise under `# Contract`.
+//!
+//! Every promise has a case of the same name in [`conformance`](crate::conformance), which any adapter can run.
+
+pub(crate) mod checkpoint_query;
+pub(crate) mod checkpoint_store;
+pub(crate) mod clock;
+pub(crate) mod live_set;

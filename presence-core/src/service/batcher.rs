@@ -1,0 +1,239 @@
+//! Group commit: one decision and one write for all that has gathered meanwhile.
+//!
+//! Envelopes gather in a group while another group is being written. When its turn comes, the group takes all of them,
+//! folds each user's envelopes into one decision, and commits the decisions together:
+//!
+//! ```text
+//! callers   a  b c   d  e f g
+//! groups    [a ]     [b c d ]     [e f g ]
+//! store       load, commit   load, commit  ...
+//! ```
+//!
+//! A group is one future that all its callers drive together. So there is no task to spawn, a caller that gives up
+//! does not take the others along, and a group that everybody gave up on is dropped, and lets the next one through.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+    lock::{Mutex as TurnMutex, MutexGuard as Turn},
+};
+
+use crate::{
+    Answer, Ask, Checkpoint, CheckpointStore, Clock, Commit, Context, Decision, Outcome, Policy, Rejection,
+    Row, Session, Stamped, StoreError, UserId, decide, service::tracker::Recorded,
+};
+
+/// The most envelopes that gather in a group before the next one is opened; one call is never split.
+const GROUP: usize = 10_000;
+/// The most groups that wait; beyond, callers are turned away.
+const GROUPS: usize = 16;
+/// How often a user's envelopes are decided anew because others changed the session meanwhile.
+const ATTEMPTS: usize = 32;
+
+/// What became of each envelope of a call.
+type Verdicts = Vec<Result<Recorded, Rejection>>;
+/// What became of each call of a group.
+type Answers = Result<Arc<Vec<Verdicts>>, StoreError>;
+type Writing = BoxFuture<'static, Answers>;
+
+/// Gathers envelopes, and writes them group by group.
+pub(crate) struct Batcher {
+    shared: Arc<Batches>,
+}
+
+struct Batches {
+    store: Arc<dyn CheckpointStore>,
+    clock: Arc<dyn Clock>,
+    policy: Policy,
+    gathering: Mutex<Gathering>,
+    /// Whoever writes to the store holds it: a process never conflicts with itself.
+    turn: TurnMutex<()>,
+}
+
+#[derive(Default)]
+struct Gathering {
+    groups: VecDeque<Group>,
+    last_number: u64,
+}
+
+struct Group {
+    number: u64,
+    calls: Vec<Vec<Stamped>>,
+    envelopes: usize,
+    /// Weak, so that a group without callers ends.
+    writing: WeakShared<Writing>,
+}
+
+impl Batcher {
+    pub(crate) fn new(store: Arc<dyn CheckpointStore>, clock: Arc<dyn Clock>, policy: Policy) -> Self {
+        let (gathering, turn) = (Mutex::default(), TurnMutex::new(()));
+        Self { shared: Arc::new(Batches { store, clock, policy, gathering, turn }) }
+    }
+
+    /// Records the envelopes of one call, together with all that others bring meanwhile.
+    pub(crate) async fn record(&self, call: Vec<Stamped>) -> Result<Verdicts, StoreError> {
+        if call.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (writing, place) = self.join(call)?;
+        let answers = writing.await?;
+        Ok(answers.get(place).cloned().unwrap_or_default())
+    }
+
+    /// The turn to write: until it is dropped, no group is written.
+    pub(crate) async fn turn(&self) -> Turn<'_, ()> {
+        self.shared.turn.lock().await
+    }
+
+    /// Joins the last group that has room, or opens the next one.
+    fn join(&self, call: Vec<Stamped>) -> Result<(Shared<Writing>, usize), StoreError> {
+        let mut gathering = self.shared.gathering();
+        if let Some(group) = gathering.groups.back_mut()
+            && group.envelopes.saturating_add(call.len()) <= GROUP
+            && let Some(writing) = group.writing.upgrade()
+        {
+            group.envelopes = group.envelopes.saturating_add(call.len());
+            group.calls.push(call);
+            return Ok((writing, group.calls.len().saturating_sub(1)));
+        }
+        gathering.groups.retain(|group| group.writing.upgrade().is_some());
+        if gathering.groups.len() >= GROUPS {
+            return Err(StoreError::unavailable("too many writes are waiting"));
+        }
+        let number = gathering.last_number.saturating_add(1);
+        gathering.last_number = number;
+        let writing = Arc::clone(&self.shared).write(number).boxed().shared();
+        // Just made, so it is alive.
+        let Some(weak) = writing.downgrade() else { return Err(StoreError::unavailable("no group")) };
+        let envelopes = call.len();
+        gathering.groups.push_back(Group { number, calls: vec![call], envelopes, writing: weak });
+        Ok((writing, 0))
+    }
+}
+
+impl Batches {
+    fn gathering(&self) -> MutexGuard<'_, Gathering> {
+        // Nothing under this lock panics half way.
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the turn, closes the group, and writes it.
+    async fn write(self: Arc<Self>, number: u64) -> Answers {
+        let _turn = self.turn.lock().await;
+        let calls = {
+            let mut gathering = self.gathering();
+            let place = gathering.groups.iter().position(|group| group.number == number);
+            place.and_then(|place| gathering.groups.remove(place)).map(|group| group.calls)
+        };
+        self.decide_and_commit(calls.unwrap_or_default()).await.map(Arc::new)
+    }
+
+    async fn decide_and_commit(&self, calls: Vec<Vec<Stamped>>) -> Result<Vec<Verdicts>, StoreError> {
+        let mut verdicts: Vec<Vec<Option<_>>> = calls.iter().map(|call| vec![None; call.len()]).collect();
+        let mut open = by_user(calls);
+        for _ in 0..ATTEMPTS {
+            let asks = open.iter().filter_map(|user| Ask::about(&user.envelopes)).collect();
+            let contexts = self.store.load(asks).await?;
+            let now = self.clock.now();
+            let mut decided = Vec::with_capacity(open.len());
+            let mut commits = Vec::new();
+            for (user, context) in open.into_iter().zip(contexts) {
+                let Decision { commit, answers } = decide(&context, &user.envelopes, &self.policy, now);
+                let commit = commit.map(|commit| {
+                    commits.push(commit.clone());
+                    commit
+                });
+                decided.push((user, context, commit, answers));
+            }
+            let outcomes = if commits.is_empty() { Vec::new() } else { self.store.commit(commits).await? };
+            let mut outcomes = outcomes.into_iter();
+            open = Vec::new();
+            for (user, context, commit, answers) in decided {
+                let written = match commit {
+                    None => Written::nothing(context),
+                    Some(commit) => match outcomes.next() {
+                        Some(Outcome::Committed { version, ids }) => {
+                            Written::new(context, commit, version, ids)
+                        }
+                        _ => {
+                            open.push(user);
+                            continue;
+                        }
+                    },
+                };
+                for ((call, place), answer) in user.places.iter().zip(answers) {
+                    verdicts[*call][*place] = Some(answer.map(|answer| written.recorded(&answer)));
+                }
+            }
+            if open.is_empty() {
+                return Ok(verdicts.into_iter().map(|call| call.into_iter().flatten().collect()).collect());
+            }
+        }
+        Err(StoreError::unavailable("the session kept changing"))
+    }
+}
+
+/// The envelopes of one user in a group, in order of arrival, and where in the group each comes from.
+struct UserEnvelopes {
+    envelopes: Vec<Stamped>,
+    places: Vec<(usize, usize)>,
+}
+
+fn by_user(calls: Vec<Vec<Stamped>>) -> Vec<UserEnvelopes> {
+    let mut users: Vec<UserEnvelopes> = Vec::new();
+    let mut known: HashMap<UserId, usize> = HashMap::new();
+    for (call, envelopes) in calls.into_iter().enumerate() {
+        for (place, envelope) in envelopes.into_iter().enumerate() {
+            let index = *known.entry(envelope.user().clone()).or_insert_with(|| {
+                users.push(UserEnvelopes { envelopes: Vec::new(), places: Vec::new() });
+                users.len().saturating_sub(1)
+            });
+            users[index].envelopes.push(envelope);
+            users[index].places.push((call, place));
+        }
+    }
+    users
+}
+
+/// One user's part of the store after a decision.
+struct Written {
+    context: Context,
+    session: Option<Session>,
+    inserted: Vec<Checkpoint>,
+    changed: bool,
+}
+
+impl Written {
+    fn nothing(context: Context) -> Self {
+        Self { session: context.session.clone(), inserted: Vec::new(), changed: false, context }
+    }
+
+    fn new(context: Context, commit: Commit, version: crate::Version, ids: Vec<crate::CheckpointId>) -> Self {
+        let Commit { session, insert, withdraw, .. } = commit;
+        let changed = !insert.is_empty() || !withdraw.is_empty();
+        let user = session.user.clone();
+        let inserted = insert.into_iter().zip(ids).map(|(row, id)| row.numbered(id, user.clone())).collect();
+        Self { session: Some(Session { version, ..session }), inserted, changed, context }
+    }
+
+    fn recorded(&self, answer: &Answer) -> Recorded {
+        let find = |row: &Row| match row {
+            Row::Inserted(place) => self.inserted.get(*place).cloned(),
+            Row::Stored(id) => {
+                let answered = self.context.requests.iter().map(|(_, row)| row);
+                answered.chain(&self.context.rows).find(|row| row.id == *id).cloned()
+            }
+        };
+        let (checkpoint, created) = match answer {
+            Answer::Created(row) => (find(row), true),
+            Answer::InForce(row) => (find(row), false),
+            Answer::Alive => (None, false),
+        };
+        Recorded { session: self.session.clone(), checkpoint, created, changed: self.changed }
+    }
+}

@@ -1,0 +1,4 @@
+//! The flows: load, decide, commit, awaiting only ports.
+
+mod batcher;
+pub(crate) mod tracker;

@@ -1,0 +1,324 @@
+//! The facade: reports in, exact states and durations out.
+
+use std::{fmt, sync::Arc};
+
+use chrono::NaiveDate;
+
+use crate::{
+    Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Clock, DaySummary, Envelope, Erasure,
+    Error, Facts, Outcome, Place, Policy, Record, Rejection, Session, Status, StoreError, Timestamp, UserId,
+    Window, Zone, expire, service::batcher::Batcher,
+};
+
+/// The most items of a page.
+const PAGE: usize = 1000;
+
+/// Tracks what users are doing, and for how long, on a store of your choice.
+///
+/// Cheap to clone; clones share the same batches. Every call that writes has been committed, with the durability of
+/// the store, when it returns. It needs no runtime: it awaits nothing but the store.
+///
+/// ```
+/// use std::sync::Arc;
+/// use presence_core::{Envelope, MemoryStore, StateType, SystemClock, Tracker, UserId, Window};
+///
+/// # futures_executor::block_on(async {
+/// let tracker = Tracker::new(Arc::new(MemoryStore::new()), SystemClock);
+/// let alice = UserId::new("alice")?;
+/// tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// tracker.record(Envelope::heartbeat(alice.clone())).await?;
+/// tracker.sweep(1_000).await?; // time out whoever went silent
+/// let status = tracker.status(&alice, Window::all()).await?.expect("alice was recorded");
+/// assert_eq!(status.current_state, StateType::Working);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Tracker {
+    shared: Arc<Parts>,
+}
+
+struct Parts {
+    store: Arc<dyn CheckpointStore>,
+    query: Arc<dyn CheckpointQuery>,
+    clock: Arc<dyn Clock>,
+    policy: Policy,
+    batcher: Batcher,
+}
+
+/// What a recorded envelope came to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recorded {
+    /// The session after the commit that the envelope was part of.
+    pub session: Option<Session>,
+    /// To a report: its row, or the row in force where it was redundant. To a heartbeat: `None`.
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether the report wrote that row, now or when its event id was first used.
+    pub created: bool,
+    /// Whether the commit changed the timeline.
+    pub changed: bool,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sweep {
+    /// How many users went Offline.
+    pub lapsed: u64,
+    /// Whether there may be more: the limit was reached.
+    pub more: bool,
+}
+
+/// A page of a longer list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Page<T, C> {
+    /// What is on the page.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<C>,
+}
+
+/// A place in a history: after the row of this instant and id.
+///
+/// ```
+/// use presence_core::Cursor;
+///
+/// let cursor: Cursor = "1717161600000-42".parse()?;
+/// assert_eq!(cursor.to_string(), "1717161600000-42");
+/// # Ok::<(), presence_core::Rejection>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cursor(Timestamp, CheckpointId);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0.as_millis(), self.1)
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = Rejection;
+
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        let (at, id) = text.split_once('-').ok_or(Rejection::InvalidCursor)?;
+        let number = |text: &str| text.parse::<i64>().map_err(|_| Rejection::InvalidCursor);
+        let at = Timestamp::from_millis(number(at)?).map_err(|_| Rejection::InvalidCursor)?;
+        Ok(Self(at, CheckpointId::new(number(id)?).map_err(|_| Rejection::InvalidCursor)?))
+    }
+}
+
+impl Tracker {
+    /// A tracker on `store`, with the default [`Policy`].
+    pub fn new<S>(store: Arc<S>, clock: impl Clock + 'static) -> Self
+    where
+        S: CheckpointQuery + CheckpointStore + 'static,
+    {
+        Self::with_policy(store, clock, Policy::default())
+    }
+
+    /// A tracker on `store` under `policy`.
+    pub fn with_policy<S>(store: Arc<S>, clock: impl Clock + 'static, policy: Policy) -> Self
+    where
+        S: CheckpointQuery + CheckpointStore + 'static,
+    {
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let (query, store): (Arc<dyn CheckpointQuery>, Arc<dyn CheckpointStore>) = (store.clone(), store);
+        let batcher = Batcher::new(Arc::clone(&store), Arc::clone(&clock), policy.clone());
+        Self { shared: Arc::new(Parts { store, query, clock, policy, batcher }) }
+    }
+
+    /// The policy it was made with.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.shared.policy
+    }
+
+    /// The instant now, by the tracker's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Records one envelope, durably.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`]: nothing was written. [`Error::Store`]: nothing was written, or where it
+    /// [`is_retryable`](StoreError::is_retryable), it is unknown; repeating a report under the same event id is safe,
+    /// and so is repeating a heartbeat.
+    pub async fn record(&self, envelope: Envelope) -> Result<Recorded, Error> {
+        let stamped = envelope.stamped(self.now(), self.policy())?;
+        let verdicts = self.shared.batcher.record(vec![stamped]).await?;
+        let verdict = verdicts.into_iter().next();
+        Ok(verdict.ok_or_else(|| StoreError::backend("an envelope without a verdict"))??)
+    }
+
+    /// Records many envelopes, durably and in one commit per user; one verdict per envelope, in order.
+    ///
+    /// What is refused does not hinder the others.
+    ///
+    /// # Errors
+    ///
+    /// The store failed: nothing was written, or where it [`is_retryable`](StoreError::is_retryable), it is unknown.
+    pub async fn record_many(
+        &self,
+        envelopes: Vec<Envelope>,
+    ) -> Result<Vec<Result<Recorded, Rejection>>, StoreError> {
+        let now = self.now();
+        let mut refused = Vec::new();
+        let mut stamped = Vec::with_capacity(envelopes.len());
+        for (place, envelope) in envelopes.into_iter().enumerate() {
+            match envelope.stamped(now, self.policy()) {
+                Ok(envelope) => stamped.push(envelope),
+                Err(rejection) => refused.push((place, rejection)),
+            }
+        }
+        let mut verdicts = self.shared.batcher.record(stamped).await?;
+        // In rising order, so each lands where it was.
+        refused.into_iter().for_each(|(place, rejection)| verdicts.insert(place, Err(rejection)));
+        Ok(verdicts)
+    }
+
+    /// Concludes the silence of at most `limit` users, the longest silent first: each goes Offline, stamped one timeout
+    /// after its last sign of life. Any number of sweeps may run at once, anywhere: a silence is concluded once.
+    ///
+    /// # Errors
+    ///
+    /// The store failed: nothing was written, or where it [`is_retryable`](StoreError::is_retryable), it is unknown;
+    /// sweeping again is safe.
+    pub async fn sweep(&self, limit: usize) -> Result<Sweep, StoreError> {
+        let Parts { store, policy, batcher, .. } = &*self.shared;
+        let _turn = batcher.turn().await;
+        let now = self.now();
+        let Some(cutoff) = policy.cutoff(now) else { return Ok(Sweep::default()) };
+        let silent = store.overdue(cutoff, limit).await?;
+        let more = silent.len() >= limit;
+        let commits: Vec<_> = silent.iter().filter_map(|session| expire(session, policy, now)).collect();
+        if commits.is_empty() {
+            return Ok(Sweep::default());
+        }
+        let outcomes = store.commit(commits).await?;
+        let committed = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Committed { .. }));
+        Ok(Sweep { lapsed: committed.count() as u64, more })
+    }
+
+    /// What a user is doing, since when, and how the time of `window` was spent; `None` for an unknown user.
+    ///
+    /// A silence that has lasted too long counts as Offline, whether or not a sweep has been by. Over
+    /// [`Window::all`] the cost does not grow with the history; over any other window it grows with the rows in it.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn status(&self, user: &UserId, window: Window) -> Result<Option<Status>, StoreError> {
+        let facts = self.facts(user, &[window]).await?;
+        Ok(facts.map(|facts| facts.status(window, self.now(), self.policy())))
+    }
+
+    /// How the user spent each local day of `zone` from `first` to `last`, both included; days without time are left
+    /// out, and so is every day of an unknown user.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::InvalidWindow`] where `last` lies before `first`, [`Rejection::TooManyDays`] above 366 days, or the
+    /// store failed.
+    pub async fn summaries(
+        &self,
+        user: &UserId,
+        first: NaiveDate,
+        last: NaiveDate,
+        zone: &Zone,
+    ) -> Result<Vec<DaySummary>, Error> {
+        let days = zone.days(first, last)?;
+        let (numbers, windows): (Vec<_>, Vec<_>) = DaySummary::windows(&days).into_iter().unzip();
+        let Some(facts) = self.facts(user, &windows).await? else { return Ok(Vec::new()) };
+        let durations = facts.durations(&windows, self.now(), self.policy());
+        Ok(DaySummary::of(days, numbers.into_iter().zip(durations)))
+    }
+
+    /// One row of a user's timeline; `None` where there is none of this id, or it is another user's.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn checkpoint(
+        &self,
+        user: &UserId,
+        id: CheckpointId,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        self.shared.query.checkpoint(user, id).await
+    }
+
+    /// The rows of a user's timeline inside `window`, newest first, `limit` to a page.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::InvalidLimit`] where `limit` is 0 or above 1000, or the store failed.
+    pub async fn history(
+        &self,
+        user: &UserId,
+        window: Window,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Checkpoint, Cursor>, Error> {
+        let before = after.map(|Cursor(at, id)| (at, id));
+        let items = self.shared.query.history(user, window, before, one_more(limit)?).await?;
+        Ok(Page::cut(items, limit, |row| Cursor(row.at, row.id)))
+    }
+
+    /// Everything that is stored about a user, `limit` records to a page. A page is one snapshot, an export of several
+    /// pages is not.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::InvalidLimit`] where `limit` is 0 or above 1000, or the store failed.
+    pub async fn export(
+        &self,
+        user: &UserId,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Page<Record, Place>, Error> {
+        let items = self.shared.query.export(user, after, one_more(limit)?).await?;
+        Ok(Page::cut(items, limit, Record::place))
+    }
+
+    /// Removes everything about a user. Reports stamped up to now are refused from here on; later ones start anew.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; nothing was removed, or where it [`is_retryable`](StoreError::is_retryable), it is unknown;
+    /// erasing again is safe.
+    pub async fn erase(&self, user: &UserId) -> Result<Erasure, StoreError> {
+        let _turn = self.shared.batcher.turn().await;
+        self.shared.store.erase(user, self.now()).await
+    }
+
+    /// Raises last signs of life; gives back the beats that change more than that.
+    pub(crate) async fn touch(&self, beats: Vec<Beat>) -> Result<Vec<Beat>, StoreError> {
+        let _turn = self.shared.batcher.turn().await;
+        self.shared.store.touch(beats).await
+    }
+
+    pub(crate) async fn facts(&self, user: &UserId, windows: &[Window]) -> Result<Option<Facts>, StoreError> {
+        self.shared.query.facts(user, windows).await
+    }
+}
+
+impl fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracker").field("policy", &self.shared.policy).finish_non_exhaustive()
+    }
+}
+
+impl<T, C> Page<T, C> {
+    /// Cuts a list that was asked for with one item more than the page holds.
+    fn cut(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> C) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(place);
+        Self { items, next }
+    }
+}
+
+fn one_more(limit: usize) -> Result<usize, Rejection> {
+    if (1..=PAGE).contains(&limit) { Ok(limit.saturating_add(1)) } else { Err(Rejection::InvalidLimit) }
+}

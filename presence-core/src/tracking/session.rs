@@ -1,0 +1,28 @@
+//! The current state of one user.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{StateType, Timestamp, UserId};
+
+/// The number of a session's last change. It comes from one counter for the whole store, so that it never restarts,
+/// not even after an erasure.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Version(pub i64);
+
+/// The current state of one user: one row per user, written with every commit and raised by every flushed beat.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Session {
+    /// Whose session it is.
+    pub user: UserId,
+    /// The state of the last row of the timeline.
+    pub current_state: StateType,
+    /// Since when life is known to be unbroken; while Offline, since when it was before. Never earlier than the truth.
+    pub live_since: Timestamp,
+    /// The last sign of life.
+    pub last_heartbeat: Timestamp,
+    /// When the current state began: the start of the last run of equal states.
+    pub last_state_change: Timestamp,
+    /// Which change this is; a commit that was decided on an older one conflicts.
+    pub version: Version,
+}

@@ -1,0 +1,184 @@
+//! The loaded slice of a timeline, and what a new fold over it changes beyond it: the session and the totals.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Ask, Checkpoint, Context, Event, Session, Source, StateType, Timestamp, UserId, Version,
+    tracking::timeline::{Entry, Origin},
+};
+
+/// The slice of a timeline that a decision looks at.
+///
+/// Three rows after the last envelope hold all that it can change: a timeout that moves, the wake after it, and the
+/// row up to which that wake counts. Two rows before the first hold all that it follows from: a timeout, and the state
+/// before it.
+pub(crate) struct Slice<'a> {
+    context: &'a Context,
+    user: &'a UserId,
+    /// Whether the rows reach the end of the timeline.
+    is_open: bool,
+}
+
+impl<'a> Slice<'a> {
+    pub(crate) fn new(context: &'a Context, ask: &'a Ask) -> Self {
+        let later = context.rows.iter().rev().take_while(|row| row.at > ask.last).count();
+        Self { context, user: &ask.user, is_open: later < 3 }
+    }
+
+    fn session(&self) -> Option<&'a Session> {
+        self.context.session.as_ref()
+    }
+
+    /// The session, where the slice reaches the end that it describes.
+    pub(crate) fn open_session(&self) -> Option<&'a Session> {
+        self.session().filter(|_| self.is_open)
+    }
+
+    /// Whether the slice ends in a silence that was concluded.
+    pub(crate) fn ends_in_silence(&self) -> bool {
+        self.is_open && self.context.rows.last().is_some_and(|row| row.source == Source::Timeout)
+    }
+
+    /// The conclusions that no longer hold. Reports always do.
+    pub(crate) fn withdrawn(&self, entries: &[Entry<'_>]) -> Vec<&'a Checkpoint> {
+        let mut kept: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| match entry.origin {
+                Some(Origin::Stored(id)) => Some(id),
+                _ => None,
+            })
+            .collect();
+        kept.sort_unstable();
+        self.context.rows.iter().filter(|row| kept.binary_search(&row.id).is_err()).collect()
+    }
+
+    /// The session after the fold; `None` where there is nothing to describe.
+    pub(crate) fn session_after(
+        &self,
+        entries: &[Entry<'_>],
+        last_sign: Option<Timestamp>,
+    ) -> Option<Session> {
+        let last = entries.last()?;
+        let before = self.session();
+        // Where the slice ends early, it tells about the current run and span only if they reach into it.
+        let holds = |since: fn(&Session) -> Timestamp| {
+            self.is_open || before.is_some_and(|session| since(session) <= last.at)
+        };
+        let mut after = before.cloned().unwrap_or_else(|| Session {
+            user: self.user.clone(),
+            current_state: last.state.clone(),
+            live_since: last.at,
+            last_heartbeat: last_sign.unwrap_or(last.at),
+            last_state_change: last.at,
+            version: Version(0),
+        });
+        if self.is_open {
+            after.current_state = last.state.clone();
+        }
+        if holds(|session| session.last_state_change) {
+            after.last_state_change = self.start(entries, trailing(entries, |state| state == last.state));
+        }
+        if last.state.is_live() && holds(|session| session.live_since) {
+            let first = trailing(entries, StateType::is_live);
+            let known = before.filter(|_| first == 0).map(|session| session.live_since);
+            let known = known.filter(|since| after.current_state.is_live() && *since <= entries[0].at);
+            // Before the slice nothing is known: later than the truth is safe, earlier would not be.
+            after.live_since = known.unwrap_or(entries[first].at);
+        }
+        after.last_heartbeat = last_sign.map_or(after.last_heartbeat, |sign| sign.max(after.last_heartbeat));
+        Some(after)
+    }
+
+    /// When the entry at `index` begins to count: its run may have begun before the slice.
+    fn start(&self, entries: &[Entry<'_>], index: usize) -> Timestamp {
+        let is_loaded = self.context.rows.first().map(|row| Origin::Stored(row.id)) == entries[index].origin;
+        let run_start = self.context.run_start.filter(|_| index == 0 && is_loaded);
+        run_start.unwrap_or(entries[index].at)
+    }
+
+    /// What the fold adds to the closed time of each state; see [`Commit::totals`](crate::Commit::totals).
+    pub(crate) fn totals(&self, entries: &[Entry<'_>], after: &Session) -> Vec<(StateType, i64)> {
+        let end = |session: &Session, last: Option<Timestamp>| match last {
+            Some(last) if !self.is_open => session.last_state_change.min(last),
+            _ => session.last_state_change,
+        };
+        let mut sums = BTreeMap::new();
+        if let (Some(before), Some(first)) = (self.session(), self.context.rows.first()) {
+            let start = self.context.run_start.unwrap_or(first.at);
+            let rows: Vec<_> = self.context.rows.iter().map(|row| (row.at, &row.state)).collect();
+            add(&mut sums, -1, &rows, start, end(before, rows.last().map(|row| row.0)));
+        }
+        if !entries.is_empty() {
+            let rows: Vec<_> = entries.iter().map(|entry| (entry.at, entry.state)).collect();
+            add(&mut sums, 1, &rows, self.start(entries, 0), end(after, rows.last().map(|row| row.0)));
+        }
+        sums.into_iter().filter(|(_, sum)| *sum != 0).map(|(state, sum)| (state.clone(), sum)).collect()
+    }
+
+    pub(crate) fn events(
+        &self,
+        entries: &[Entry<'_>],
+        after: &Session,
+        withdrawn: &[&Checkpoint],
+    ) -> Vec<Event> {
+        let before = self.session();
+        let mut events = Vec::new();
+        if let Some(last) = entries.last()
+            && before.is_none_or(|session| session.current_state != after.current_state)
+        {
+            events.push(state_changed(before, after, last.source));
+        }
+        if let Some(first) = withdrawn.first() {
+            let is_new = |entry: &&Entry<'_>| entry.source.is_conclusion() && entry.origin.is_none();
+            let new: Vec<_> = entries.iter().filter(is_new).collect();
+            let from = new.first().map_or(first.at, |entry| entry.at.min(first.at));
+            let last = withdrawn.iter().map(|row| row.at).chain(new.iter().map(|entry| entry.at)).max();
+            events.push(Event::TimelineCorrected {
+                user: self.user.clone(),
+                from,
+                to: entries.iter().map(|entry| entry.at).find(|at| Some(*at) > last),
+                before: withdrawn.iter().map(|row| (row.at, row.state.clone())).collect(),
+                after: new.iter().map(|entry| (entry.at, entry.state.clone())).collect(),
+                version: before.map_or(Version(0), |session| session.version),
+            });
+        }
+        events
+    }
+}
+
+/// The event of a new current state.
+pub(crate) fn state_changed(before: Option<&Session>, after: &Session, source: Source) -> Event {
+    Event::StateChanged {
+        user: after.user.clone(),
+        before: before.map(|session| session.current_state.clone()),
+        after: after.current_state.clone(),
+        at: after.last_state_change,
+        source,
+        version: before.map_or(Version(0), |session| session.version),
+    }
+}
+
+/// The index at which the unbroken run of matching states begins that ends the entries.
+fn trailing(entries: &[Entry<'_>], matches: impl Fn(&StateType) -> bool) -> usize {
+    let run = entries.iter().rev().take_while(|entry| matches(entry.state)).count();
+    entries.len().saturating_sub(run)
+}
+
+/// Adds `sign` times the time of each row from `start` to `end` to its state's sum.
+fn add<'s>(
+    sums: &mut BTreeMap<&'s StateType, i64>,
+    sign: i64,
+    rows: &[(Timestamp, &'s StateType)],
+    start: Timestamp,
+    end: Timestamp,
+) {
+    let ends = rows.iter().skip(1).map(|row| row.0).chain([Timestamp::MAX]);
+    let begins = [start].into_iter().chain(rows.iter().skip(1).map(|row| row.0));
+    for ((from, to), (_, state)) in begins.zip(ends).zip(rows) {
+        let length = to.min(end).millis_since(from).max(0);
+        if length > 0 {
+            let sum = sums.entry(*state).or_default();
+            *sum = sum.saturating_add(sign.saturating_mul(length));
+        }
+    }
+}
