@@ -91,7 +91,7 @@ impl Timelines {
             let mut after = 0_usize;
             for (key, row) in rows.range(later) {
                 after = after.saturating_add(usize::from(*key > last));
-                if after > 3 {
+                if after > 3 && loaded.last().is_none_or(|third| third.at < row.at) {
                     break;
                 }
                 loaded.push(row.clone());

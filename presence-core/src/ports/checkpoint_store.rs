@@ -24,6 +24,7 @@ pub trait CheckpointStore: Send + Sync {
     ///
     /// - `an_unknown_user_has_an_empty_context`: no session, no rows, no run.
     /// - `load_gives_two_rows_before_all_between_and_three_after`: in order of (at, id), or as many as there are.
+    /// - `load_does_not_cut_an_instant`: where the third row after shares its instant with others, they come too.
     /// - `equal_times_are_ordered_by_id`.
     /// - `the_run_start_reaches_behind_the_loaded_rows`: to the first row of the run of equal states that holds the
     ///   first loaded row.

@@ -26,8 +26,8 @@ pub struct Ask {
 pub struct Context {
     /// The session; `None` for a user that the store does not know.
     pub session: Option<Session>,
-    /// Rows in order of (at, id): two at or before [`Ask::first`], all in between, three after [`Ask::last`], or as
-    /// many as there are.
+    /// Rows in order of (at, id): two at or before [`Ask::first`], all in between, and three after [`Ask::last`] with
+    /// all others of the third's instant; or as many as there are.
     pub rows: Vec<Checkpoint>,
     /// Where the run of equal states began that holds the first of `rows`; `None` where there are no rows.
     pub run_start: Option<Timestamp>,

@@ -137,7 +137,9 @@ pub fn decide(context: &Context, envelopes: &[Stamped], policy: &Policy, now: Ti
     let withdrawn = slice.withdrawn(&entries);
     let before = context.session.as_ref();
     let session = slice.session_after(&entries, taken.last_sign).filter(|session| {
-        before != Some(session) || !(insert.is_empty() && withdrawn.is_empty() && requests.is_empty())
+        // To know life for longer than before is no change.
+        let same = before.map(|before| Session { live_since: session.live_since, ..before.clone() });
+        same.as_ref() != Some(session) || !(insert.is_empty() && withdrawn.is_empty() && requests.is_empty())
     });
     let commit = session.map(|session| Commit {
         expected: before.map(|session| session.version),

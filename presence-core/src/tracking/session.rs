@@ -17,7 +17,7 @@ pub struct Session {
     pub user: UserId,
     /// The state of the last row of the timeline.
     pub current_state: StateType,
-    /// Since when life is known to be unbroken; while Offline, since when it was before. Never earlier than the truth.
+    /// Since when life is known to be unbroken, never earlier than the truth; without meaning while Offline.
     pub live_since: Timestamp,
     /// The last sign of life.
     pub last_heartbeat: Timestamp,

@@ -11,7 +11,7 @@ use crate::{
 ///
 /// Three rows after the last envelope hold all that it can change: a timeout that moves, the wake after it, and the
 /// row up to which that wake counts. Two rows before the first hold all that it follows from: a timeout, and the state
-/// before it.
+/// before it. The last instant is whole, so that a run or span that began by then holds the last row.
 pub(crate) struct Slice<'a> {
     context: &'a Context,
     user: &'a UserId,
@@ -78,10 +78,10 @@ impl<'a> Slice<'a> {
         if holds(|session| session.last_state_change) {
             after.last_state_change = self.start(entries, trailing(entries, |state| state == last.state));
         }
-        if last.state.is_live() && holds(|session| session.live_since) {
+        if after.current_state.is_live() && last.state.is_live() && holds(|session| session.live_since) {
             let first = trailing(entries, StateType::is_live);
-            let known = before.filter(|_| first == 0).map(|session| session.live_since);
-            let known = known.filter(|since| after.current_state.is_live() && *since <= entries[0].at);
+            let known = before.filter(|session| session.current_state.is_live() && first == 0);
+            let known = known.map(|session| session.live_since).filter(|since| *since <= entries[0].at);
             // Before the slice nothing is known: later than the truth is safe, earlier would not be.
             after.live_since = known.unwrap_or(entries[first].at);
         }

@@ -337,17 +337,19 @@ impl Timeline {
     }
 
     fn tidy(&mut self, key: Key) {
-        let Some(Mark { kind: Kind::Sign { .. }, gap }) = self.marks.get(&key) else { return };
-        let gap = *gap;
-        let Some((next, mark)) = self.marks.range((Excluded(key), Unbounded)).next() else { return };
-        if mark.gap != Gap::Unbroken {
-            return;
-        }
-        let next = *next;
-        let is_same_sign = next.0 == key.0 && mark.is_live();
         let before = self.marks.range(..key).next_back().map(|(_, mark)| mark.is_live());
+        let after = self.marks.range((Excluded(key), Unbounded)).next();
+        let next = after.filter(|(_, mark)| mark.gap == Gap::Unbroken).map(|(key, mark)| (*key, mark.is_live()));
+        let Some(Mark { gap, kind: Kind::Sign { state, row } }) = self.marks.get_mut(&key) else { return };
+        let gap = *gap;
         let is_inside = gap == Gap::Unbroken && before.unwrap_or(self.starts_live);
-        if is_same_sign || is_inside {
+        if is_inside {
+            // It wakes nobody, so what it would have woken to is not remembered.
+            (*state, *row) = (None, None);
+        }
+        if let Some((next, is_live)) = next
+            && (is_inside || is_live && next.0 == key.0)
+        {
             self.marks.remove(&key);
             if let Some(mark) = self.marks.get_mut(&next) {
                 mark.gap = gap;
