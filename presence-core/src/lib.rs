@@ -11,6 +11,9 @@ mod service;
 mod time;
 mod tracking;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 #[cfg(feature = "system-clock")]
 pub use ports::clock::SystemClock;
 pub use {

@@ -13,17 +13,21 @@ impl MemoryLiveSet {
 impl LiveSet for MemoryLiveSet {
     async fn touch(&self, seen: Vec<Seen>) -> Result<(), StoreError> {
         let mut map = self.0.lock().unwrap();
-        for Seen { member, at, replaces, floor } in seen {
-            if let Some((bound, true)) = map.get(&member)
-                && *bound >= floor
-            {
-                continue;
-            }
-            let entry = map.entry(member).or_insert((at, false));
-            *entry = (if entry.1 { at } else { at.max(entry.0) }, false);
-            if let Some(install) = replaces {
-                let entry = map.entry(Member::Install(install)).or_insert((at, true));
-                *entry = (if entry.1 { at.max(entry.0) } else { at }, true);
+        for seen in seen {
+            match seen {
+                Seen::Member { member, at, floor } => {
+                    if let Some((bound, true)) = map.get(&member)
+                        && *bound >= floor
+                    {
+                        continue;
+                    }
+                    let entry = map.entry(member).or_insert((at, false));
+                    *entry = (if entry.1 { at } else { at.max(entry.0) }, false);
+                }
+                Seen::Bound { install, at } => {
+                    let entry = map.entry(Member::Install(install)).or_insert((at, true));
+                    *entry = (if entry.1 { at.max(entry.0) } else { at }, true);
+                }
             }
         }
         Ok(())

@@ -4,18 +4,26 @@ use async_trait::async_trait;
 
 use crate::{InstallId, Member, StoreError, Timestamp};
 
-/// A heartbeat as the online count sees it.
+/// What a heartbeat says to the online count.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Seen {
-    /// Who was seen.
-    pub member: Member,
-    /// When.
-    pub at: Timestamp,
-    /// The install that it came from, where the member is a user: it stops being a member of its own.
-    pub replaces: Option<InstallId>,
-    /// An install that was replaced at or after this instant is not anonymous, and its heartbeats add no member:
-    /// `at` minus the online window.
-    pub floor: Timestamp,
+pub enum Seen {
+    /// Somebody was here.
+    Member {
+        /// Who.
+        member: Member,
+        /// When.
+        at: Timestamp,
+        /// An install that was bound at or after this instant is not anonymous, and is passed over: `at` minus the
+        /// online window. Without meaning for a user.
+        floor: Timestamp,
+    },
+    /// A user was here on this install, so it is no member of its own.
+    Bound {
+        /// The install.
+        install: InstallId,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// Keeps who was seen last when. One person is one member.
@@ -27,8 +35,8 @@ pub trait LiveSet: Send + Sync {
     ///
     /// - `a_member_is_seen_from_its_first_touch_on`.
     /// - `a_late_touch_does_not_move_a_member_back`.
-    /// - `a_user_replaces_its_install`, and the install stays bound: its own touches add no member while it was
-    ///   replaced at or after their `floor`.
+    /// - `a_bound_install_is_no_member`: it is gone at once, and its own touches add no member while it was bound at or
+    ///   after their `floor`.
     ///
     /// # Errors
     ///
@@ -39,7 +47,7 @@ pub trait LiveSet: Send + Sync {
     ///
     /// # Contract
     ///
-    /// - `a_member_that_leaves_is_gone_until_its_next_touch`.
+    /// - `a_member_that_leaves_is_gone_until_its_next_touch`; an install that is bound stays so.
     ///
     /// # Errors
     ///

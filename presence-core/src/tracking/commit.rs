@@ -17,7 +17,7 @@ pub struct Ask {
     pub first: Timestamp,
     /// The latest stamp.
     pub last: Timestamp,
-    /// The event ids that may have been used before.
+    /// The event ids that may have been used before, each once.
     pub event_ids: Vec<EventId>,
 }
 

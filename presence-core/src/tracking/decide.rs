@@ -1,6 +1,6 @@
 //! From what was and what arrives to what is written: the rules of the timeline, pure and total.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{
     Ask, Commit, Content, Context, EventId, Fingerprint, NewCheckpoint, Policy, Rejection, Request, Row,
@@ -73,7 +73,9 @@ impl Ask {
     pub fn about(envelopes: &[Stamped]) -> Option<Self> {
         let first = envelopes.iter().map(Stamped::first).min()?;
         let last = envelopes.iter().map(|stamped| stamped.at).max()?;
-        let event_ids = envelopes.iter().filter_map(|stamped| stamped.envelope.event_id.clone()).collect();
+        let event_ids: BTreeSet<_> =
+            envelopes.iter().filter_map(|stamped| stamped.envelope.event_id.clone()).collect();
+        let event_ids = event_ids.into_iter().collect();
         Some(Self { user: envelopes.first()?.user().clone(), first, last, event_ids })
     }
 }

@@ -339,7 +339,8 @@ impl Timeline {
     fn tidy(&mut self, key: Key) {
         let before = self.marks.range(..key).next_back().map(|(_, mark)| mark.is_live());
         let after = self.marks.range((Excluded(key), Unbounded)).next();
-        let next = after.filter(|(_, mark)| mark.gap == Gap::Unbroken).map(|(key, mark)| (*key, mark.is_live()));
+        let next =
+            after.filter(|(_, mark)| mark.gap == Gap::Unbroken).map(|(key, mark)| (*key, mark.is_live()));
         let Some(Mark { gap, kind: Kind::Sign { state, row } }) = self.marks.get_mut(&key) else { return };
         let gap = *gap;
         let is_inside = gap == Gap::Unbroken && before.unwrap_or(self.starts_live);

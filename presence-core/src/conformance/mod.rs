@@ -1,0 +1,131 @@
+//! The ports' promises as named tests, for those who write an adapter.
+//!
+//! Every promise under a port's `# Contract` is a case of the same name. One macro runs them all on an adapter, each
+//! as a test of its own with a fresh store:
+//!
+//! ```
+//! # mod adapter {
+//! use std::sync::Arc;
+//! use presence_core::MemoryStore; // or your own
+//!
+//! /// A fresh store; what else it returns is kept until the test ends.
+//! async fn fresh() -> (Arc<MemoryStore>, ()) {
+//!     (Arc::new(MemoryStore::new()), ())
+//! }
+//!
+//! presence_core::conformance_tests!(fresh, futures_executor::block_on);
+//! # }
+//! ```
+//!
+//! The second argument runs a future to its end: `futures_executor::block_on`, or a function around your runtime's.
+//! An adapter that implements some of the ports names the macros of those: [`checkpoint_tests!`](crate::checkpoint_tests)
+//! for [`CheckpointStore`] with [`CheckpointQuery`], [`live_set_tests!`](crate::live_set_tests) for
+//! [`LiveSet`](crate::LiveSet).
+//!
+//! This module is not a stable API: a minor version may add cases and change their signatures.
+
+mod case;
+pub mod checkpoint_query;
+pub mod checkpoint_store;
+pub mod live_set;
+pub mod model;
+
+use crate::{CheckpointQuery, CheckpointStore};
+
+/// A store of timelines: both of their ports.
+pub trait Timelines: CheckpointQuery + CheckpointStore {}
+
+impl<S: CheckpointQuery + CheckpointStore + ?Sized> Timelines for S {}
+
+/// All promises of the ports of timelines, each as a test on a fresh store; see [`conformance`](self).
+#[macro_export]
+macro_rules! checkpoint_tests {
+    ($fresh:path, $run:path) => {
+        $crate::conformance_cases! { $fresh, $run;
+            checkpoint_store::{
+                an_unknown_user_has_an_empty_context,
+                load_gives_two_rows_before_all_between_and_three_after,
+                load_does_not_cut_an_instant,
+                equal_times_are_ordered_by_id,
+                the_run_start_reaches_behind_the_loaded_rows,
+                load_finds_the_requests_that_were_answered,
+                a_commit_is_visible_to_load,
+                a_commit_withdraws_inserts_and_adds_in_one_step,
+                a_stale_version_conflicts_and_writes_nothing,
+                a_conflict_spares_the_other_commits,
+                versions_rise_over_the_whole_store,
+                checkpoint_ids_rise_and_are_never_reused,
+                one_lapse_has_one_timeout_row,
+                content_comes_back_as_it_was_written,
+                racing_writers_lose_nothing,
+                touch_raises_the_heartbeat_and_the_version,
+                touch_gives_back_what_it_does_not_take,
+                overdue_is_strict_and_oldest_first,
+                an_offline_session_is_never_overdue,
+                an_erasure_leaves_nothing_but_its_tombstone,
+                an_erasure_is_remembered_for_later_reports,
+                a_commit_decided_before_an_erasure_conflicts,
+            }
+            checkpoint_query::{
+                facts_clip_closed_time_to_each_window,
+                facts_of_all_time_equal_the_sum_of_their_parts,
+                a_checkpoint_is_found_under_its_user_only,
+                history_is_newest_first_and_pages_without_gaps,
+                an_export_holds_everything_and_pages_without_gaps,
+            }
+            model::{
+                a_random_life_is_the_same_as_in_memory,
+            }
+        }
+    };
+}
+
+/// All promises of [`LiveSet`](crate::LiveSet), each as a test on a fresh store; see [`conformance`](self).
+#[macro_export]
+macro_rules! live_set_tests {
+    ($fresh:path, $run:path) => {
+        $crate::conformance_cases! { $fresh, $run;
+            live_set::{
+                a_member_is_seen_from_its_first_touch_on,
+                a_late_touch_does_not_move_a_member_back,
+                a_bound_install_is_no_member,
+                a_member_that_leaves_is_gone_until_its_next_touch,
+                the_count_is_exact_to_the_millisecond,
+                the_list_pages_in_order_without_gaps,
+                eviction_forgets_only_what_lies_before_it,
+            }
+        }
+    };
+}
+
+/// All promises of all ports; see [`conformance`](self).
+#[macro_export]
+macro_rules! conformance_tests {
+    ($fresh:path, $run:path) => {
+        $crate::checkpoint_tests!($fresh, $run);
+        $crate::live_set_tests!($fresh, $run);
+    };
+}
+
+/// Writes the tests of a list of cases.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_cases {
+    ($fresh:path, $run:path; $($port:ident::{ $($case:ident,)* })*) => {
+        $(
+            mod $port {
+                use super::*;
+
+                $(
+                    #[test]
+                    fn $case() {
+                        $run(async {
+                            let (store, _guard) = $fresh().await;
+                            $crate::conformance::$port::$case(&*store).await;
+                        });
+                    }
+                )*
+            }
+        )*
+    };
+}

@@ -1,0 +1,553 @@
+//! Heartbeats that do not wait for a store.
+//!
+//! A heartbeat of somebody who is known to be live changes nothing but the last sign of life. Such beats are kept per
+//! user as their first and last, and one flush writes them all. What does change something is recorded at once:
+//!
+//! ```text
+//! beat --> known to be live, within a timeout? --yes--> pending --flush--> CheckpointStore::touch
+//!             | no                                                            | not taken
+//!             +-----------> Tracker::record <---------------------------------+
+//! ```
+
+use std::{
+    collections::HashMap,
+    hash::BuildHasher,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::lock::Mutex as TurnMutex;
+
+use crate::{
+    Beat, Envelope, Erasure, Error, InstallId, LiveSet, Member, MemoryLiveSet, Page, Recorded, Rejection, Seen,
+    Session, StateType, Status, StoreError, Sweep, Timestamp, Tracker, UserId, Window, is_alive,
+};
+
+/// How many parts the pending beats are kept in, each behind its own lock.
+const SHARDS: usize = 64;
+/// The most beats of one write.
+const CHUNK: usize = 10_000;
+/// The longest window of the online count, in seconds.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A heartbeat of a user, of an install whose user is not known, or of both.
+///
+/// ```
+/// use presence_core::{Heartbeat, InstallId, UserId};
+///
+/// let phone = InstallId::new("phone-4711")?;
+/// let anonymous = Heartbeat::of_install(phone.clone());
+/// let logged_in = Heartbeat::of_user(UserId::new("alice")?).on(phone);
+/// # let _ = (anonymous, logged_in);
+/// # Ok::<(), presence_core::Rejection>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Heartbeat {
+    member: Member,
+    install: Option<InstallId>,
+    at: Option<Timestamp>,
+    state: Option<StateType>,
+}
+
+impl Heartbeat {
+    const fn new(member: Member) -> Self {
+        Self { member, install: None, at: None, state: None }
+    }
+
+    /// A heartbeat of a user: it keeps the session alive, and the user online.
+    #[must_use]
+    pub const fn of_user(user: UserId) -> Self {
+        Self::new(Member::User(user))
+    }
+
+    /// A heartbeat of an install whose user is not known: it counts as online, and has no session.
+    #[must_use]
+    pub const fn of_install(install: InstallId) -> Self {
+        Self::new(Member::Install(install))
+    }
+
+    /// The install that a user's heartbeat comes from: it stops counting as a member of its own.
+    #[must_use]
+    pub fn on(mut self, install: InstallId) -> Self {
+        self.install = Some(install);
+        self
+    }
+
+    /// When it happened; without it, when it is taken. See [`Envelope::at`].
+    #[must_use]
+    pub const fn at(mut self, at: Timestamp) -> Self {
+        self.at = Some(at);
+        self
+    }
+
+    /// What it brings a silent or new user to; see [`Envelope::heartbeat_in`].
+    #[must_use]
+    pub fn waking_to(mut self, state: StateType) -> Self {
+        self.state = Some(state).filter(StateType::is_live);
+        self
+    }
+}
+
+/// What became of a heartbeat.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Taken {
+    /// It is in memory, and will be durable with the next flush; or it was of an install, which has no session.
+    Pending,
+    /// It changed more than the last sign of life, or might have, and was committed.
+    Committed(Recorded),
+}
+
+/// What a flush wrote.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Flush {
+    /// How many users' beats were written.
+    pub beats: u64,
+    /// How many of those the store did not take as they were, so that they were recorded one by one.
+    pub recorded: u64,
+    /// How many changes of the online members were written.
+    pub members: u64,
+}
+
+/// Takes heartbeats at the speed of memory, in front of a [`Tracker`], and knows who is online.
+///
+/// Something must call [`flush`](Self::flush), at least four times in a heartbeat timeout: what was taken and not
+/// flushed is lost with the process. Opt-in: [`Tracker::record`] is always durable.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use presence_core::{Beats, Heartbeat, MemoryStore, SystemClock, Taken, Tracker, UserId};
+///
+/// # futures_executor::block_on(async {
+/// let beats = Beats::new(Tracker::new(Arc::new(MemoryStore::new()), SystemClock));
+/// let alice = UserId::new("alice")?;
+/// assert!(matches!(beats.beat(Heartbeat::of_user(alice.clone())).await?, Taken::Committed(_)));
+/// assert_eq!(beats.beat(Heartbeat::of_user(alice)).await?, Taken::Pending);
+/// assert_eq!(beats.online_count(Duration::from_secs(180)), 1);
+/// assert_eq!(beats.flush().await?.beats, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Beats {
+    tracker: Tracker,
+    live: Arc<MemoryLiveSet>,
+    backing: Option<Arc<dyn LiveSet>>,
+    shards: Vec<Mutex<Shard>>,
+    hasher: foldhash::fast::RandomState,
+    /// One flush at a time.
+    flushing: TurnMutex<()>,
+    next_evicted: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    users: HashMap<UserId, Known, foldhash::fast::RandomState>,
+    /// Whose beats are pending.
+    dirty: Vec<UserId>,
+}
+
+/// What is known of a live user.
+#[derive(Debug)]
+struct Known {
+    live_since: Timestamp,
+    last: Timestamp,
+    pending: Option<Pending>,
+}
+
+/// Beats that are not written yet: alive without a break from first to last.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Pending {
+    first: (Timestamp, Option<StateType>),
+    last: (Timestamp, Option<StateType>),
+}
+
+impl Beats {
+    /// Heartbeats in front of `tracker`; who is online is known to this process only.
+    #[must_use]
+    pub fn new(tracker: Tracker) -> Self {
+        Self {
+            tracker,
+            live: Arc::new(MemoryLiveSet::new()),
+            backing: None,
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: foldhash::fast::RandomState::default(),
+            flushing: TurnMutex::new(()),
+            next_evicted: AtomicUsize::new(0),
+        }
+    }
+
+    /// Keeps the online members in `backing` too, from flush to flush; see [`load`](Self::load).
+    #[must_use]
+    pub fn backed_by(mut self, backing: Arc<dyn LiveSet>) -> Self {
+        self.backing = Some(backing);
+        self
+    }
+
+    /// The tracker behind.
+    #[must_use]
+    pub const fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// Who is online.
+    #[must_use]
+    pub fn live(&self) -> &MemoryLiveSet {
+        &self.live
+    }
+
+    /// Reads the members of the last day from the backing live set, and says how many there were; for the start.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; some of the members may be known.
+    pub async fn load(&self) -> Result<u64, StoreError> {
+        let Some(backing) = &self.backing else { return Ok(0) };
+        let since = self.tracker.now().saturating_sub(DAY);
+        let (mut loaded, mut after) = (0_u64, None);
+        loop {
+            let page = backing.list(since, after, CHUNK).await?;
+            loaded = loaded.saturating_add(page.len() as u64);
+            after = page.last().map(|(member, _)| member.clone());
+            let is_last = page.len() < CHUNK;
+            self.live.restore(page);
+            if is_last {
+                return Ok(loaded);
+            }
+        }
+    }
+
+    /// Takes a heartbeat.
+    ///
+    /// One that only says that a live user is still there is kept in memory until the next flush. Any other of a user
+    /// is committed before the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] or [`Error::Store`], as [`Tracker::record`]; then nothing was taken.
+    pub async fn beat(&self, heartbeat: Heartbeat) -> Result<Taken, Error> {
+        let Heartbeat { member, install, at, state } = heartbeat;
+        let user = match member {
+            Member::User(user) => user,
+            Member::Install(install) => {
+                let at = self.stamp(at)?;
+                self.live.install_seen(&install, at, self.floor(at));
+                return Ok(Taken::Pending);
+            }
+        };
+        let stamp = self.stamp(at)?;
+        if self.keep(&user, stamp, state.as_ref()) {
+            self.see(&user, install.as_ref(), stamp);
+            return Ok(Taken::Pending);
+        }
+        let envelope = match state {
+            Some(state) => Envelope::heartbeat_in(user.clone(), state),
+            None => Envelope::heartbeat(user.clone()),
+        };
+        let recorded = self.commit(&user, Some(envelope.at(stamp))).await?;
+        if recorded.session.as_ref().is_some_and(|session| self.is_present(session)) {
+            self.see(&user, install.as_ref(), stamp);
+        }
+        Ok(Taken::Committed(recorded))
+    }
+
+    /// Records an envelope durably, after the pending beats of its user and in one commit with them. An Offline that is
+    /// in force ends the user's presence; a live report is a heartbeat too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracker::record`].
+    pub async fn record(&self, envelope: Envelope) -> Result<Recorded, Error> {
+        let user = envelope.user().clone();
+        let stamp = self.stamp(envelope.at)?;
+        let recorded = self.commit(&user, Some(envelope)).await?;
+        match &recorded.session {
+            Some(session) if self.is_present(session) => {
+                if session.last_heartbeat >= stamp {
+                    self.see(&user, None, stamp);
+                }
+            }
+            _ => self.live.leave(&Member::User(user)),
+        }
+        Ok(recorded)
+    }
+
+    /// Writes what is pending: beats to the tracker's store, members to the backing live set.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; what was not written stays pending, and is written by the next flush.
+    pub async fn flush(&self) -> Result<Flush, StoreError> {
+        let _flushing = self.flushing.lock().await;
+        let mut flush = Flush::default();
+        for shard in 0..self.shards.len() {
+            let dirty = std::mem::take(&mut self.shard(shard).dirty);
+            for users in dirty.chunks(CHUNK) {
+                if let Err(error) = self.flush_users(shard, users, &mut flush).await {
+                    // All of them again: beats that were written are no longer pending, and are passed over.
+                    self.shard(shard).dirty.extend(dirty);
+                    return Err(error);
+                }
+            }
+        }
+        self.flush_members(&mut flush).await?;
+        Ok(flush)
+    }
+
+    /// Flushes, and then concludes silences; see [`Tracker::sweep`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed; flushing and sweeping again is safe.
+    pub async fn sweep(&self, limit: usize) -> Result<Sweep, StoreError> {
+        self.flush().await?;
+        self.tracker.sweep(limit).await
+    }
+
+    /// The status of a user, its pending beats included; see [`Tracker::status`].
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn status(&self, user: &UserId, window: Window) -> Result<Option<Status>, StoreError> {
+        let facts = self.tracker.facts(user, &[window]).await?;
+        Ok(facts.map(|mut facts| {
+            self.overlay(&mut facts.session);
+            facts.status(window, self.tracker.now(), self.tracker.policy())
+        }))
+    }
+
+    /// How many members were seen within `window` before now, both ends included; at most 86,400 s are known.
+    #[must_use]
+    pub fn online_count(&self, window: Duration) -> u64 {
+        self.live.count(self.tracker.now().saturating_sub(window))
+    }
+
+    /// The members that were seen within `window` before now, ordered as written, `limit` to a page.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::InvalidLimit`] where `limit` is 0 or above 1000.
+    pub fn online_users(
+        &self,
+        window: Duration,
+        after: Option<Member>,
+        limit: usize,
+    ) -> Result<Page<(Member, Timestamp), Member>, Rejection> {
+        let since = self.tracker.now().saturating_sub(window);
+        Page::of(limit, |limit| self.live.list(since, after, limit), |(member, _)| member.clone())
+    }
+
+    /// Forgets members that no window reaches any more, at most `limit`, here and in the backing live set; says how
+    /// many were forgotten here.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; evicting again is safe.
+    pub async fn evict(&self, limit: usize) -> Result<u64, StoreError> {
+        let before = self.tracker.now().saturating_sub(DAY);
+        if let Some(backing) = &self.backing {
+            backing.evict(before, limit).await?;
+        }
+        self.forget_idle();
+        Ok(self.live.evict(before, limit))
+    }
+
+    /// Removes everything about a user, pending beats first; see [`Tracker::erase`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracker::erase`].
+    pub async fn erase(&self, user: &UserId) -> Result<Erasure, StoreError> {
+        // No flush may bring back what is being erased.
+        let _flushing = self.flushing.lock().await;
+        self.shard(self.shard_of(user)).users.remove(user);
+        self.live.leave(&Member::User(user.clone()));
+        self.tracker.erase(user).await
+    }
+
+    fn stamp(&self, at: Option<Timestamp>) -> Result<Timestamp, Rejection> {
+        crate::tracking::decide::stamp(at, self.tracker.now(), self.tracker.policy())
+    }
+
+    fn floor(&self, at: Timestamp) -> Timestamp {
+        at.saturating_sub(self.tracker.policy().online_window)
+    }
+
+    fn see(&self, user: &UserId, install: Option<&InstallId>, at: Timestamp) {
+        self.live.user_seen(user, install, at);
+    }
+
+    /// Whether a session leaves its user among the members: all but one that the user ended. A timeout does not.
+    fn is_present(&self, session: &Session) -> bool {
+        let timeout = self.tracker.policy().heartbeat_timeout;
+        let lapse = timeout.map(|timeout| session.last_heartbeat.saturating_add(timeout));
+        session.current_state.is_live() || lapse == Some(session.last_state_change)
+    }
+
+    /// Keeps a beat in memory, if the user is known to be live and the beat adds to that life without a break.
+    fn keep(&self, user: &UserId, at: Timestamp, state: Option<&StateType>) -> bool {
+        let timeout = self.tracker.policy().heartbeat_timeout;
+        let mut shard = self.shard(self.shard_of(user));
+        let Some(known) = shard.users.get_mut(user) else { return false };
+        let is_connected = known.live_since <= at && timeout.is_none_or(|limit| is_alive(known.last, at, limit));
+        if !is_connected {
+            return false;
+        }
+        known.last = known.last.max(at);
+        match &mut known.pending {
+            Some(pending) => {
+                if at < pending.first.0 {
+                    pending.first = (at, state.cloned());
+                }
+                if at > pending.last.0 {
+                    pending.last = (at, state.cloned());
+                }
+            }
+            None => {
+                known.pending = Some(Pending { first: (at, state.cloned()), last: (at, state.cloned()) });
+                shard.dirty.push(user.clone());
+            }
+        }
+        true
+    }
+
+    /// Records the pending beats of a user, and then the envelope, in one commit; learns what the session is now.
+    async fn commit(&self, user: &UserId, envelope: Option<Envelope>) -> Result<Recorded, Error> {
+        let pending = self.pending(user);
+        let beats = pending.clone().map(|beats| Envelope::beats(user.clone(), beats.first, beats.last));
+        let verdicts = self.tracker.record_many(beats.into_iter().chain(envelope).collect()).await?;
+        let recorded = verdicts.into_iter().next_back();
+        let recorded = recorded.ok_or_else(|| StoreError::backend("an envelope without a verdict"))?;
+        self.learn(user, recorded.as_ref().ok().and_then(|recorded| recorded.session.as_ref()), pending.as_ref());
+        Ok(recorded?)
+    }
+
+    /// Takes over what a commit said about a session, and that `written` is no longer pending.
+    fn learn(&self, user: &UserId, session: Option<&Session>, written: Option<&Pending>) {
+        let mut shard = self.shard(self.shard_of(user));
+        shard.settle(user, written);
+        let pending = shard.users.get(user).and_then(|known| known.pending.clone());
+        match session {
+            Some(session) if session.current_state.is_live() => {
+                let last = pending.as_ref().map_or(session.last_heartbeat, |beats| beats.last.0);
+                let last = last.max(session.last_heartbeat);
+                shard.users.insert(user.clone(), Known { live_since: session.live_since, last, pending });
+            }
+            // Beats that came meanwhile are still owed to the store.
+            Some(_) if pending.is_some() => {}
+            Some(_) => drop(shard.users.remove(user)),
+            None => {}
+        }
+    }
+
+    async fn flush_users(&self, shard: usize, users: &[UserId], flush: &mut Flush) -> Result<(), StoreError> {
+        let timeout = self.tracker.policy().heartbeat_timeout;
+        let pending: HashMap<UserId, Pending> = {
+            let shard = self.shard(shard);
+            let pending = users.iter().filter_map(|user| {
+                Some((user.clone(), shard.users.get(user)?.pending.clone()?))
+            });
+            pending.collect()
+        };
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let beats = pending.iter().map(|(user, beats)| Beat {
+            user: user.clone(),
+            first: beats.first.0,
+            last: beats.last.0,
+            floor: timeout.map_or(Timestamp::MIN, |timeout| beats.first.0.saturating_sub(timeout)),
+        });
+        let not_taken = self.tracker.touch(beats.collect()).await?;
+        let envelopes = not_taken.iter().filter_map(|beat| {
+            let beats = pending.get(&beat.user)?;
+            Some(Envelope::beats(beat.user.clone(), beats.first.clone(), beats.last.clone()))
+        });
+        let verdicts = self.tracker.record_many(envelopes.collect()).await?;
+        {
+            let mut shard = self.shard(shard);
+            pending.iter().for_each(|(user, written)| shard.settle(user, Some(written)));
+        }
+        for (beat, verdict) in not_taken.iter().zip(&verdicts) {
+            // A beat that is refused now is of a user who was erased meanwhile: there is nobody to keep alive.
+            let session = verdict.as_ref().ok().and_then(|recorded| recorded.session.as_ref());
+            self.learn(&beat.user, session, None);
+        }
+        flush.beats = flush.beats.saturating_add(pending.len() as u64);
+        flush.recorded = flush.recorded.saturating_add(not_taken.len() as u64);
+        Ok(())
+    }
+
+    async fn flush_members(&self, flush: &mut Flush) -> Result<(), StoreError> {
+        let Some(backing) = &self.backing else {
+            self.live.forget_changes();
+            return Ok(());
+        };
+        loop {
+            let changes = self.live.changes(CHUNK);
+            if changes.is_empty() {
+                return Ok(());
+            }
+            flush.members = flush.members.saturating_add(changes.len() as u64);
+            if let Err(error) = backing.apply(changes.clone()).await {
+                self.live.changed_again(&changes);
+                return Err(error);
+            }
+        }
+    }
+
+    /// Raises a session to what this process knows and has not written yet.
+    fn overlay(&self, session: &mut Session) {
+        let Some(pending) = self.pending(&session.user) else { return };
+        let timeout = self.tracker.policy().heartbeat_timeout;
+        let is_connected = session.live_since <= pending.first.0
+            && timeout.is_none_or(|limit| is_alive(session.last_heartbeat, pending.first.0, limit));
+        if session.current_state.is_live() && is_connected {
+            session.last_heartbeat = session.last_heartbeat.max(pending.last.0);
+        }
+    }
+
+    fn pending(&self, user: &UserId) -> Option<Pending> {
+        self.shard(self.shard_of(user)).users.get(user)?.pending.clone()
+    }
+
+    /// Forgets the users of one part that have nothing pending and would have to be recorded anyway.
+    fn forget_idle(&self) {
+        let policy = self.tracker.policy();
+        let limit = policy.heartbeat_timeout.unwrap_or(policy.online_window);
+        let now = self.tracker.now();
+        let shard = self.next_evicted.fetch_add(1, Ordering::Relaxed);
+        let mut shard = self.shard(shard.checked_rem(SHARDS).unwrap_or_default());
+        shard.users.retain(|_, known| known.pending.is_some() || is_alive(known.last, now, limit));
+    }
+
+    fn shard_of(&self, user: &UserId) -> usize {
+        // The low bits choose inside the map, so the high ones choose the map.
+        (self.hasher.hash_one(user) >> 58) as usize
+    }
+
+    fn shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        // Nothing under this lock panics half way.
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shard {
+    /// What `written` says is no longer pending; what was added to it since, is.
+    fn settle(&mut self, user: &UserId, written: Option<&Pending>) {
+        let (Some(known), Some(written)) = (self.users.get_mut(user), written) else { return };
+        match &mut known.pending {
+            Some(pending) if pending == written => known.pending = None,
+            Some(pending) => {
+                if pending.first == written.first {
+                    pending.first = written.last.clone();
+                }
+                self.dirty.push(user.clone());
+            }
+            None => {}
+        }
+    }
+}
