@@ -204,6 +204,13 @@ impl Timeline {
         self.rows.get(&(*self.instants.get(&id)?, id))
     }
 
+    /// The last row at or before an instant, or the first of all.
+    fn before(&self, at: Timestamp) -> Option<(Timestamp, CheckpointId)> {
+        let end = CheckpointId::new(i64::MAX).ok()?;
+        let before = self.rows.range(..=(at, end)).next_back().or_else(|| self.rows.first_key_value());
+        before.map(|(key, _)| *key)
+    }
+
     fn totals(&self) -> impl Iterator<Item = (&StateType, i64)> {
         self.totals.iter().map(|(state, sum)| (state, *sum)).filter(|(_, sum)| *sum != 0)
     }
@@ -254,7 +261,9 @@ impl CheckpointQuery for MemoryStore {
             vec![timeline.totals().map(|(state, sum)| (state.clone(), sum)).collect()]
         } else {
             let mut tally = Tally::new(windows.to_vec());
-            for row in timeline.rows.values().take_while(|row| row.at < session.last_state_change) {
+            let from = windows.first().and_then(|window| timeline.before(window.from()));
+            let rows = from.map(|from| timeline.rows.range(from..)).into_iter().flatten();
+            for (_, row) in rows.take_while(|(_, row)| row.at < session.last_state_change) {
                 tally.row(row.at, &row.state);
             }
             tally.finish(session.last_state_change)

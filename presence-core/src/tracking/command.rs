@@ -95,6 +95,12 @@ impl Envelope {
         self
     }
 
+    /// When it happened, where that was given.
+    #[must_use]
+    pub const fn stamp(&self) -> Option<Timestamp> {
+        self.at
+    }
+
     /// Whose report it is.
     #[must_use]
     pub const fn user(&self) -> &UserId {
