@@ -14,7 +14,7 @@ pub(crate) fn is_name(text: &str, limit: usize) -> bool {
 }
 
 /// Whether `text` is an install id: 8 to 64 ASCII letters, digits, `_` or `-`.
-fn is_install(text: &str) -> bool {
+pub(crate) fn is_install(text: &str) -> bool {
     (8..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }

@@ -1,4 +1,4 @@
-//! Presence tracking as pure rules and small ports.
+#![doc = include_str!("../README.md")]
 #![warn(clippy::arithmetic_side_effects)]
 
 mod error;
@@ -20,7 +20,10 @@ pub use {
     error::{Error, Rejection, StoreError},
     event::Event,
     id::{CheckpointId, EventId, InstallId, Member, UserId},
-    memory::{live_set::MemoryLiveSet, store::MemoryStore},
+    memory::{
+        live_set::{Changes, InstallRef, MemberRef, MemoryLiveSet, SeenRef, UserRef},
+        store::MemoryStore,
+    },
     policy::Policy,
     ports::{
         checkpoint_query::{CheckpointQuery, Place, Record},
@@ -28,7 +31,10 @@ pub use {
         clock::{Clock, ManualClock},
         live_set::{LiveSet, Seen},
     },
-    service::tracker::{Cursor, Page, Recorded, Sweep, Tracker},
+    service::{
+        beats::{Beats, Flush, Heartbeat, Taken},
+        tracker::{Cursor, Page, Recorded, Sweep, Tracker},
+    },
     time::{LocalDay, Timestamp, Window, Zone},
     tracking::{
         checkpoint::{Checkpoint, NewCheckpoint, Source},

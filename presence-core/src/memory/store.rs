@@ -11,8 +11,8 @@ use foldhash::quality::RandomState;
 
 use crate::{
     Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Commit, Context, Erasure, EventId,
-    Facts, LiveSet, Member, MemoryLiveSet, Outcome, Place, Record, Request, Row, Seen, Session, Source,
-    StateType, StoreError, Tally, Timestamp, UserId, Version, Window,
+    Facts, LiveSet, Member, MemberRef, MemoryLiveSet, Outcome, Place, Record, Request, Row, Seen, Session,
+    Source, StateType, StoreError, Tally, Timestamp, UserId, Version, Window,
 };
 
 /// A store in memory, for tests, demos and deployments that may forget everything at a restart.
@@ -240,7 +240,7 @@ impl CheckpointStore for MemoryStore {
     }
 
     async fn erase(&self, user: &UserId, at: Timestamp) -> Result<Erasure, StoreError> {
-        self.live.leave(vec![Member::User(user.clone())]).await?;
+        self.live.leave(MemberRef::User(user.into()));
         let mut timelines = self.lock();
         let digest = timelines.digest(user);
         let erased_at = timelines.erased.entry(digest).or_insert(at);
@@ -298,7 +298,7 @@ impl CheckpointQuery for MemoryStore {
         after: Option<Place>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        let online = self.live.last_seen(&Member::User(user.clone()));
+        let online = self.live.last_seen(MemberRef::User(user.into()));
         let timelines = self.lock();
         let mut records: Vec<Record> = Vec::new();
         if let Some(timeline) = timelines.users.get(user) {

@@ -24,8 +24,9 @@ use futures_util::{
 };
 
 use crate::{
-    Answer, Ask, Checkpoint, CheckpointStore, Clock, Commit, Context, Decision, Outcome, Policy, Rejection,
-    Row, Session, Stamped, StoreError, UserId, decide, service::tracker::Recorded,
+    Answer, Ask, Checkpoint, CheckpointId, CheckpointStore, Clock, Commit, Context, Decision, NewCheckpoint,
+    Outcome, Policy, Rejection, Row, Session, Stamped, StoreError, UserId, Version, decide,
+    service::tracker::Recorded,
 };
 
 /// The most envelopes that gather in a group before the next one is opened; one call is never split.
@@ -144,28 +145,20 @@ impl Batches {
             let mut commits = Vec::new();
             for (user, context) in open.into_iter().zip(contexts) {
                 let Decision { commit, answers } = decide(&context, &user.envelopes, &self.policy, now);
-                let commit = commit.map(|commit| {
-                    commits.push(commit.clone());
-                    commit
-                });
-                decided.push((user, context, commit, answers));
+                decided.push((user, Written::draft(context, commit.as_ref()), commit.is_some(), answers));
+                commits.extend(commit);
             }
             let outcomes = if commits.is_empty() { Vec::new() } else { self.store.commit(commits).await? };
             let mut outcomes = outcomes.into_iter();
             open = Vec::new();
-            for (user, context, commit, answers) in decided {
-                let written = match commit {
-                    None => Written::nothing(context),
-                    Some(commit) => match outcomes.next() {
-                        Some(Outcome::Committed { version, ids }) => {
-                            Written::new(context, commit, version, ids)
-                        }
-                        _ => {
-                            open.push(user);
-                            continue;
-                        }
-                    },
-                };
+            for (user, mut written, is_committed, answers) in decided {
+                if is_committed {
+                    let Some(Outcome::Committed { version, ids }) = outcomes.next() else {
+                        open.push(user);
+                        continue;
+                    };
+                    written.number(version, ids);
+                }
                 for ((call, place), answer) in user.places.iter().zip(answers) {
                     verdicts[*call][*place] = Some(answer.map(|answer| written.recorded(&answer)));
                 }
@@ -202,31 +195,44 @@ fn by_user(calls: Vec<Vec<Stamped>>) -> Vec<UserEnvelopes> {
 
 /// One user's part of the store after a decision.
 struct Written {
-    context: Context,
     session: Option<Session>,
+    /// The rows that may answer a report: those that were there, by id, and those that were inserted.
+    stored: Vec<Checkpoint>,
+    drafts: Vec<NewCheckpoint>,
     inserted: Vec<Checkpoint>,
     changed: bool,
 }
 
 impl Written {
-    fn nothing(context: Context) -> Self {
-        Self { session: context.session.clone(), inserted: Vec::new(), changed: false, context }
+    /// What will be there when the commit is written.
+    fn draft(context: Context, commit: Option<&Commit>) -> Self {
+        let mut stored = context.rows;
+        stored.extend(context.requests.into_iter().map(|(_, row)| row));
+        stored.sort_unstable_by_key(|row| row.id);
+        Self {
+            session: commit.map(|commit| commit.session.clone()).or(context.session),
+            stored,
+            drafts: commit.map(|commit| commit.insert.clone()).unwrap_or_default(),
+            inserted: Vec::new(),
+            changed: commit.is_some_and(|commit| !commit.insert.is_empty() || !commit.withdraw.is_empty()),
+        }
     }
 
-    fn new(context: Context, commit: Commit, version: crate::Version, ids: Vec<crate::CheckpointId>) -> Self {
-        let Commit { session, insert, withdraw, .. } = commit;
-        let changed = !insert.is_empty() || !withdraw.is_empty();
-        let user = session.user.clone();
-        let inserted = insert.into_iter().zip(ids).map(|(row, id)| row.numbered(id, user.clone())).collect();
-        Self { session: Some(Session { version, ..session }), inserted, changed, context }
+    /// Takes over what the store said to the commit.
+    fn number(&mut self, version: Version, ids: Vec<CheckpointId>) {
+        if let Some(session) = &mut self.session {
+            session.version = version;
+            let rows = std::mem::take(&mut self.drafts).into_iter().zip(ids);
+            self.inserted = rows.map(|(row, id)| row.numbered(id, session.user.clone())).collect();
+        }
     }
 
     fn recorded(&self, answer: &Answer) -> Recorded {
         let find = |row: &Row| match row {
             Row::Inserted(place) => self.inserted.get(*place).cloned(),
             Row::Stored(id) => {
-                let answered = self.context.requests.iter().map(|(_, row)| row);
-                answered.chain(&self.context.rows).find(|row| row.id == *id).cloned()
+                let place = self.stored.binary_search_by_key(id, |row| row.id).ok()?;
+                self.stored.get(place).cloned()
             }
         };
         let (checkpoint, created) = match answer {

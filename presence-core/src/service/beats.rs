@@ -11,6 +11,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,8 +23,9 @@ use std::{
 use futures_util::lock::Mutex as TurnMutex;
 
 use crate::{
-    Beat, Envelope, Erasure, Error, InstallId, LiveSet, Member, MemoryLiveSet, Page, Recorded, Rejection, Seen,
-    Session, StateType, Status, StoreError, Sweep, Timestamp, Tracker, UserId, Window, is_alive,
+    Beat, Changes, Envelope, Erasure, Error, InstallId, LiveSet, Member, MemberRef, MemoryLiveSet, Page,
+    Recorded, Rejection, Seen, SeenRef, Session, StateType, Status, StoreError, Sweep, Timestamp, Tracker,
+    UserId, Window, is_alive, tracking::decide::stamp,
 };
 
 /// How many parts the pending beats are kept in, each behind its own lock.
@@ -130,10 +132,9 @@ pub struct Flush {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
-#[derive(Debug)]
 pub struct Beats {
     tracker: Tracker,
-    live: Arc<MemoryLiveSet>,
+    live: MemoryLiveSet,
     backing: Option<Arc<dyn LiveSet>>,
     shards: Vec<Mutex<Shard>>,
     hasher: foldhash::fast::RandomState,
@@ -170,7 +171,7 @@ impl Beats {
     pub fn new(tracker: Tracker) -> Self {
         Self {
             tracker,
-            live: Arc::new(MemoryLiveSet::new()),
+            live: MemoryLiveSet::new(),
             backing: None,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: foldhash::fast::RandomState::default(),
@@ -179,10 +180,12 @@ impl Beats {
         }
     }
 
-    /// Keeps the online members in `backing` too, from flush to flush; see [`load`](Self::load).
+    /// Keeps the online members in `backing` too, from flush to flush; see [`load`](Self::load). To be said before
+    /// the first heartbeat.
     #[must_use]
     pub fn backed_by(mut self, backing: Arc<dyn LiveSet>) -> Self {
         self.backing = Some(backing);
+        self.live = MemoryLiveSet::recording();
         self
     }
 
@@ -194,11 +197,13 @@ impl Beats {
 
     /// Who is online.
     #[must_use]
-    pub fn live(&self) -> &MemoryLiveSet {
+    pub const fn live(&self) -> &MemoryLiveSet {
         &self.live
     }
 
-    /// Reads the members of the last day from the backing live set, and says how many there were; for the start.
+    /// Reads the members of the last day from the backing live set, and says how many there were; to be called before
+    /// the first heartbeat. Which installs are bound is not read: for one window after a start, a straggler of a
+    /// bound install counts as anonymous.
     ///
     /// # Errors
     ///
@@ -209,11 +214,20 @@ impl Beats {
         let (mut loaded, mut after) = (0_u64, None);
         loop {
             let page = backing.list(since, after, CHUNK).await?;
+            let seen: Vec<_> = page
+                .iter()
+                .map(|(member, at)| SeenRef::Member {
+                    member: member.into(),
+                    at: *at,
+                    floor: self.floor(*at),
+                })
+                .collect();
+            self.live.touch_all(&seen);
+            // What was just read needs no writing.
+            while self.live.changes(CHUNK).len() >= CHUNK {}
             loaded = loaded.saturating_add(page.len() as u64);
             after = page.last().map(|(member, _)| member.clone());
-            let is_last = page.len() < CHUNK;
-            self.live.restore(page);
-            if is_last {
+            if page.len() < CHUNK {
                 return Ok(loaded);
             }
         }
@@ -233,7 +247,8 @@ impl Beats {
             Member::User(user) => user,
             Member::Install(install) => {
                 let at = self.stamp(at)?;
-                self.live.install_seen(&install, at, self.floor(at));
+                let member = MemberRef::Install((&install).into());
+                self.live.touch(SeenRef::Member { member, at, floor: self.floor(at) });
                 return Ok(Taken::Pending);
             }
         };
@@ -269,7 +284,7 @@ impl Beats {
                     self.see(&user, None, stamp);
                 }
             }
-            _ => self.live.leave(&Member::User(user)),
+            _ => self.live.leave(MemberRef::User((&user).into())),
         }
         Ok(recorded)
     }
@@ -333,11 +348,13 @@ impl Beats {
     pub fn online_users(
         &self,
         window: Duration,
-        after: Option<Member>,
+        after: Option<&Member>,
         limit: usize,
     ) -> Result<Page<(Member, Timestamp), Member>, Rejection> {
         let since = self.tracker.now().saturating_sub(window);
-        Page::of(limit, |limit| self.live.list(since, after, limit), |(member, _)| member.clone())
+        let ask = Page::<(Member, Timestamp), Member>::ask(limit)?;
+        let members = self.live.list(since, after.map(MemberRef::from), ask);
+        Ok(Page::cut(members, limit, |(member, _)| member.clone()))
     }
 
     /// Forgets members that no window reaches any more, at most `limit`, here and in the backing live set; says how
@@ -364,12 +381,12 @@ impl Beats {
         // No flush may bring back what is being erased.
         let _flushing = self.flushing.lock().await;
         self.shard(self.shard_of(user)).users.remove(user);
-        self.live.leave(&Member::User(user.clone()));
+        self.live.leave(MemberRef::User(user.into()));
         self.tracker.erase(user).await
     }
 
     fn stamp(&self, at: Option<Timestamp>) -> Result<Timestamp, Rejection> {
-        crate::tracking::decide::stamp(at, self.tracker.now(), self.tracker.policy())
+        stamp(at, self.tracker.now(), self.tracker.policy())
     }
 
     fn floor(&self, at: Timestamp) -> Timestamp {
@@ -377,7 +394,11 @@ impl Beats {
     }
 
     fn see(&self, user: &UserId, install: Option<&InstallId>, at: Timestamp) {
-        self.live.user_seen(user, install, at);
+        let member = SeenRef::Member { member: MemberRef::User(user.into()), at, floor: self.floor(at) };
+        match install {
+            Some(install) => self.live.touch_all(&[member, SeenRef::Bound { install: install.into(), at }]),
+            None => self.live.touch(member),
+        }
     }
 
     /// Whether a session leaves its user among the members: all but one that the user ended. A timeout does not.
@@ -392,7 +413,8 @@ impl Beats {
         let timeout = self.tracker.policy().heartbeat_timeout;
         let mut shard = self.shard(self.shard_of(user));
         let Some(known) = shard.users.get_mut(user) else { return false };
-        let is_connected = known.live_since <= at && timeout.is_none_or(|limit| is_alive(known.last, at, limit));
+        let is_connected =
+            known.live_since <= at && timeout.is_none_or(|limit| is_alive(known.last, at, limit));
         if !is_connected {
             return false;
         }
@@ -421,7 +443,11 @@ impl Beats {
         let verdicts = self.tracker.record_many(beats.into_iter().chain(envelope).collect()).await?;
         let recorded = verdicts.into_iter().next_back();
         let recorded = recorded.ok_or_else(|| StoreError::backend("an envelope without a verdict"))?;
-        self.learn(user, recorded.as_ref().ok().and_then(|recorded| recorded.session.as_ref()), pending.as_ref());
+        self.learn(
+            user,
+            recorded.as_ref().ok().and_then(|recorded| recorded.session.as_ref()),
+            pending.as_ref(),
+        );
         Ok(recorded?)
     }
 
@@ -447,9 +473,8 @@ impl Beats {
         let timeout = self.tracker.policy().heartbeat_timeout;
         let pending: HashMap<UserId, Pending> = {
             let shard = self.shard(shard);
-            let pending = users.iter().filter_map(|user| {
-                Some((user.clone(), shard.users.get(user)?.pending.clone()?))
-            });
+            let pending =
+                users.iter().filter_map(|user| Some((user.clone(), shard.users.get(user)?.pending.clone()?)));
             pending.collect()
         };
         if pending.is_empty() {
@@ -482,21 +507,34 @@ impl Beats {
     }
 
     async fn flush_members(&self, flush: &mut Flush) -> Result<(), StoreError> {
-        let Some(backing) = &self.backing else {
-            self.live.forget_changes();
-            return Ok(());
-        };
+        let Some(backing) = &self.backing else { return Ok(()) };
         loop {
             let changes = self.live.changes(CHUNK);
-            if changes.is_empty() {
-                return Ok(());
-            }
-            flush.members = flush.members.saturating_add(changes.len() as u64);
-            if let Err(error) = backing.apply(changes.clone()).await {
-                self.live.changed_again(&changes);
+            let written = changes.len();
+            if let Err(error) = self.write_members(&**backing, &changes).await {
+                self.live.put_back(&changes);
                 return Err(error);
             }
+            flush.members = flush.members.saturating_add(written as u64);
+            if written < CHUNK {
+                return Ok(());
+            }
         }
+    }
+
+    async fn write_members(&self, backing: &dyn LiveSet, changes: &Changes) -> Result<(), StoreError> {
+        if !changes.left.is_empty() {
+            backing.leave(changes.left.clone()).await?;
+        }
+        let bound =
+            changes.bound.iter().map(|(install, at)| Seen::Bound { install: install.clone(), at: *at });
+        let seen = changes.seen.iter().map(|(member, at)| Seen::Member {
+            member: member.clone(),
+            at: *at,
+            floor: self.floor(*at),
+        });
+        let seen: Vec<_> = bound.chain(seen).collect();
+        if seen.is_empty() { Ok(()) } else { backing.touch(seen).await }
     }
 
     /// Raises a session to what this process knows and has not written yet.
@@ -532,6 +570,12 @@ impl Beats {
     fn shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
         // Nothing under this lock panics half way.
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Beats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beats").field("tracker", &self.tracker).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,5 @@
 //! The flows: load, decide, commit, awaiting only ports.
 
 mod batcher;
+pub(crate) mod beats;
 pub(crate) mod tracker;

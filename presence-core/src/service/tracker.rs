@@ -260,8 +260,9 @@ impl Tracker {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<Checkpoint, Cursor>, Error> {
+        let ask = Page::<Checkpoint, Cursor>::ask(limit)?;
         let before = after.map(|Cursor(at, id)| (at, id));
-        let items = self.shared.query.history(user, window, before, one_more(limit)?).await?;
+        let items = self.shared.query.history(user, window, before, ask).await?;
         Ok(Page::cut(items, limit, |row| Cursor(row.at, row.id)))
     }
 
@@ -277,7 +278,8 @@ impl Tracker {
         after: Option<Place>,
         limit: usize,
     ) -> Result<Page<Record, Place>, Error> {
-        let items = self.shared.query.export(user, after, one_more(limit)?).await?;
+        let ask = Page::<Record, Place>::ask(limit)?;
+        let items = self.shared.query.export(user, after, ask).await?;
         Ok(Page::cut(items, limit, Record::place))
     }
 
@@ -310,15 +312,16 @@ impl fmt::Debug for Tracker {
 }
 
 impl<T, C> Page<T, C> {
-    /// Cuts a list that was asked for with one item more than the page holds.
-    fn cut(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> C) -> Self {
+    /// How many items to ask for, to know whether there is another page.
+    pub(crate) fn ask(limit: usize) -> Result<usize, Rejection> {
+        if (1..=PAGE).contains(&limit) { Ok(limit.saturating_add(1)) } else { Err(Rejection::InvalidLimit) }
+    }
+
+    /// Cuts what was asked for to the page.
+    pub(crate) fn cut(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> C) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(place);
         Self { items, next }
     }
-}
-
-fn one_more(limit: usize) -> Result<usize, Rejection> {
-    if (1..=PAGE).contains(&limit) { Ok(limit.saturating_add(1)) } else { Err(Rejection::InvalidLimit) }
 }

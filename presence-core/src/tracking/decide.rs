@@ -12,6 +12,15 @@ use crate::{
     },
 };
 
+/// The stamp that counts: see [`Envelope::stamped`].
+pub(crate) fn stamp(at: Option<Timestamp>, now: Timestamp, policy: &Policy) -> Result<Timestamp, Rejection> {
+    match at {
+        Some(at) if at > now.saturating_add(policy.max_future) => Err(Rejection::FutureTimestamp),
+        Some(at) if at.as_secs() < now.as_secs() => Ok(at),
+        _ => Ok(now),
+    }
+}
+
 /// An [`Envelope`] whose stamp is settled.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stamped {
@@ -27,12 +36,7 @@ impl Envelope {
     ///
     /// [`Rejection::FutureTimestamp`] where the stamp lies further ahead.
     pub fn stamped(self, now: Timestamp, policy: &Policy) -> Result<Stamped, Rejection> {
-        let at = match self.at {
-            None => now,
-            Some(at) if at > now.saturating_add(policy.max_future) => return Err(Rejection::FutureTimestamp),
-            Some(at) if at.as_secs() >= now.as_secs() => now,
-            Some(at) => at,
-        };
+        let at = stamp(self.at, now, policy)?;
         Ok(Stamped { envelope: self, at })
     }
 

@@ -1,0 +1,41 @@
+# `verify` never writes; `fix` does the writing.
+
+.PHONY: verify test fix bench demo format lint docs deny purity rusqlite-range setup
+
+verify: format lint docs deny purity rusqlite-range test
+
+# Installs what the tests need and the machine lacks, then runs all of them.
+test: setup
+	cargo test --workspace --locked
+
+fix:
+	cargo fmt --all
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+bench:
+	cargo bench --workspace --locked
+
+# A real channel's morning, replayed into a SQLite file.
+demo:
+	cargo run --quiet --release --example trace_replay -- examples/data/ubuntu-2005-06-27.ndjson --timeout 900 --store presence.db
+
+format:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+deny: setup
+	cargo deny --locked check bans licenses sources
+
+purity:
+	scripts/purity.sh
+
+rusqlite-range:
+	scripts/rusqlite-range.sh
+
+setup:
+	scripts/setup.sh

@@ -1,0 +1,87 @@
+//! Every example runs, and asserts what it shows.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// The examples are built beside the tests.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().expect("a test has a path");
+    let folder = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
+    let path = folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is built by `cargo test` or `cargo build --examples`", path.display());
+    Command::new(path)
+}
+
+fn output(mut command: Command) -> String {
+    let Output { status, stdout, stderr } = command.output().expect("an example that starts");
+    let stdout = String::from_utf8(stdout).expect("text");
+    assert!(status.success(), "{stdout}\n{}", String::from_utf8_lossy(&stderr));
+    stdout
+}
+
+#[test]
+fn quickstart() {
+    assert!(output(example("quickstart")).starts_with("alice is Gaming since "));
+}
+
+#[test]
+fn embed_sqlite() {
+    let shown = output(example("embed_sqlite"));
+    assert!(shown.ends_with("alice is Offline since 2026-11-21T09:31:00.000Z\n"), "{shown}");
+}
+
+#[test]
+fn embed_axum() {
+    assert!(output(example("embed_axum")).contains("hello from somebody else's application"));
+}
+
+#[test]
+fn custom_store() {
+    assert_eq!(output(example("custom_store")).lines().count(), 2);
+}
+
+fn replay(arguments: &[&str]) -> Command {
+    let trace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/ubuntu-2005-06-27.ndjson");
+    let mut command = example("trace_replay");
+    command.arg(trace).args(arguments);
+    command
+}
+
+#[test]
+fn trace_replay_prints_a_table_and_the_hours() {
+    let shown = output(replay(&["--timeout", "900", "--top", "5"]));
+    assert!(shown.contains("and 189 more") && shown.contains("194 users: online "), "{shown}");
+}
+
+#[test]
+fn trace_replay_gives_one_line_of_json_a_user_the_same_in_memory_and_in_sqlite_and_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("presence.db");
+    let file = file.to_str().expect("a path in UTF-8");
+    let memory = output(replay(&["--timeout", "900", "--json"]));
+    assert_eq!(output(replay(&["--timeout", "900", "--json", "--store", file])), memory);
+    assert_eq!(output(replay(&["--timeout", "900", "--json", "--store", file])), memory, "replayed again");
+
+    assert_eq!(memory.lines().count(), 194);
+    let span: u64 = 11_340_000; // 09:19:00 to 12:28:00
+    for line in memory.lines() {
+        let life: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let durations = life["durations_ms"].as_object().expect("an object");
+        let sum: u64 = durations.values().map(|duration| duration.as_u64().expect("milliseconds")).sum();
+        assert!(life["user"].is_string() && sum <= span, "{line}");
+        assert!(life["offline_rows"].is_u64(), "{line}");
+    }
+}
+
+#[test]
+fn trace_replay_says_what_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("broken.ndjson");
+    std::fs::write(&file, "{\"at\": \"2005-06-27T09:19:00Z\", \"user\": \"\", \"kind\": \"join\"}\n").expect("written");
+    let mut command = example("trace_replay");
+    let Output { status, stderr, .. } = command.arg(&file).args(["--timeout", "60"]).output().expect("it starts");
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(!status.success() && stderr.contains("line 1: a user id is 1 to 128 characters"), "{stderr}");
+}

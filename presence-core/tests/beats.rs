@@ -1,0 +1,306 @@
+//! Heartbeats in memory: what is kept, what is committed at once, and that no silence is concluded against them.
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_executor::block_on;
+use presence_core::{
+    Beats, CheckpointQuery, Envelope, Heartbeat, InstallId, ManualClock, MemoryStore, Policy, StateType,
+    Taken, Timestamp, Tracker, UserId, Window,
+};
+use proptest::prelude::*;
+use support::at;
+
+/// Some nodes on one store, and their clock.
+struct Nodes {
+    clock: Arc<ManualClock>,
+    store: Arc<MemoryStore>,
+    nodes: Vec<Beats>,
+}
+
+impl Nodes {
+    fn new(count: usize, timeout: u64) -> Self {
+        let clock = Arc::new(ManualClock::new(at(0)));
+        let store = Arc::new(MemoryStore::new());
+        let policy = Policy { heartbeat_timeout: Some(Duration::from_secs(timeout)), ..Policy::default() };
+        let node = |_| {
+            let tracker = Tracker::with_policy(store.clone(), clock.clone(), policy.clone());
+            Beats::new(tracker).backed_by(store.clone())
+        };
+        Self { nodes: (0..count).map(node).collect(), clock, store }
+    }
+
+    fn one() -> Self {
+        Self::new(1, 60)
+    }
+
+    fn now(&self, secs: i64) -> &Beats {
+        self.clock.set(at(secs));
+        &self.nodes[0]
+    }
+
+    fn rows(&self, user: &UserId) -> Vec<(StateType, i64)> {
+        let rows =
+            block_on(self.store.history(user, Window::all(), None, 10_000)).expect("a store that works");
+        rows.iter().rev().map(|row| (row.state.clone(), row.at.as_secs())).collect()
+    }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a name")
+}
+
+fn beat(node: &Beats, name: &str) -> Taken {
+    block_on(node.beat(Heartbeat::of_user(user(name)))).expect("taken")
+}
+
+fn flush(node: &Beats) -> (u64, u64) {
+    let flush = block_on(node.flush()).expect("a store that works");
+    (flush.beats, flush.recorded)
+}
+
+const MINUTES_3: Duration = Duration::from_secs(180);
+
+#[test]
+fn a_beat_that_changes_the_state_is_committed_and_others_wait_for_the_flush() {
+    let w = Nodes::one();
+    assert!(matches!(beat(w.now(1000), "alice"), Taken::Committed(recorded) if recorded.changed));
+    for second in [1010, 1020, 1030] {
+        assert_eq!(beat(w.now(second), "alice"), Taken::Pending);
+    }
+    let stored = || block_on(w.store.facts(&user("alice"), &[])).expect("works").expect("alice").session;
+    assert_eq!(stored().last_heartbeat, at(1000));
+    assert_eq!(flush(&w.nodes[0]), (1, 0), "three beats are one write");
+    assert_eq!(stored().last_heartbeat, at(1030));
+    assert_eq!(flush(&w.nodes[0]), (0, 0));
+}
+
+#[test]
+fn a_status_shows_the_pending_beats() {
+    let w = Nodes::one();
+    beat(w.now(1000), "alice");
+    beat(w.now(1050), "alice");
+    let node = w.now(1100);
+    let status = block_on(node.status(&user("alice"), Window::all())).expect("works").expect("alice");
+    assert_eq!((status.current_state, status.last_heartbeat), (StateType::Online, at(1050)));
+    let status =
+        block_on(node.tracker().status(&user("alice"), Window::all())).expect("works").expect("alice");
+    assert_eq!(status.current_state, StateType::Offline, "the store does not know them yet");
+}
+
+#[test]
+fn a_sweep_flushes_first() {
+    let w = Nodes::one();
+    beat(w.now(1000), "alice");
+    beat(w.now(1050), "alice");
+    assert_eq!(block_on(w.now(1100).sweep(10)).expect("works").lapsed, 0);
+    assert_eq!(block_on(w.now(1111).sweep(10)).expect("works").lapsed, 1);
+    assert_eq!(w.rows(&user("alice")), [(StateType::Online, 1000), (StateType::Offline, 1110)]);
+}
+
+#[test]
+fn a_report_takes_the_pending_beats_of_its_user_along() {
+    let w = Nodes::one();
+    beat(w.now(1000), "alice");
+    beat(w.now(1050), "alice");
+    let report = Envelope::checkpoint(user("alice"), StateType::Working);
+    let recorded = block_on(w.now(1105).record(report)).expect("taken");
+    assert!(recorded.created);
+    assert_eq!(
+        w.rows(&user("alice")),
+        [(StateType::Online, 1000), (StateType::Working, 1105)],
+        "no silence between"
+    );
+    assert_eq!(flush(&w.nodes[0]), (0, 0));
+}
+
+#[test]
+fn an_explicit_offline_ends_the_presence_and_a_timeout_does_not() {
+    let w = Nodes::one();
+    beat(w.now(1000), "alice");
+    beat(w.now(1000), "bob");
+    let offline = Envelope::checkpoint(user("alice"), StateType::Offline);
+    block_on(w.now(1010).record(offline)).expect("taken");
+    assert_eq!(w.nodes[0].online_count(MINUTES_3), 1);
+    block_on(w.now(1100).sweep(10)).expect("works");
+    assert_eq!(w.nodes[0].online_count(MINUTES_3), 1, "bob is Offline, and was here within three minutes");
+    let late = Heartbeat::of_user(user("alice")).at(at(1005));
+    assert!(matches!(block_on(w.nodes[0].beat(late)).expect("taken"), Taken::Committed(_)));
+    assert_eq!(
+        w.nodes[0].online_count(MINUTES_3),
+        1,
+        "a beat from before the Offline does not bring alice back"
+    );
+    let page = w.nodes[0].online_users(MINUTES_3, None, 10).expect("a page");
+    assert_eq!(page.items, [(presence_core::Member::User(user("bob")), at(1000))]);
+}
+
+/// Table S: who is online.
+mod online {
+    use super::*;
+
+    fn noon(secs: i64) -> i64 {
+        1_717_156_800 + secs
+    }
+
+    fn three() -> Nodes {
+        let w = Nodes::one();
+        for (second, name) in [(0, "a"), (150, "b"), (180, "c")] {
+            beat(w.now(noon(second)), name);
+        }
+        w
+    }
+
+    #[test]
+    fn s_1_the_window_is_inclusive() {
+        assert_eq!(three().now(noon(180)).online_count(MINUTES_3), 3);
+    }
+
+    #[test]
+    fn s_2_a_millisecond_later_the_first_is_gone() {
+        let w = three();
+        w.clock.set(Timestamp::from_millis(noon(180) * 1000 + 1).expect("in range"));
+        assert_eq!(w.nodes[0].online_count(MINUTES_3), 2);
+    }
+
+    #[test]
+    fn s_3_a_shorter_window_counts_fewer() {
+        assert_eq!(three().now(noon(180)).online_count(Duration::from_secs(30)), 2);
+    }
+
+    #[test]
+    fn s_6_a_login_replaces_the_install_and_its_straggler() {
+        let w = Nodes::one();
+        let phone = InstallId::new("phone-4711").expect("an install");
+        let anonymous = || Heartbeat::of_install(phone.clone());
+        block_on(w.now(1000).beat(anonymous())).expect("taken");
+        assert_eq!(w.nodes[0].online_count(MINUTES_3), 1);
+        let login = Heartbeat::of_user(user("7")).on(phone.clone());
+        block_on(w.now(1010).beat(login)).expect("taken");
+        block_on(w.now(1015).beat(anonymous())).expect("taken");
+        assert_eq!(w.now(1020).online_count(MINUTES_3), 1);
+    }
+
+    #[test]
+    fn s_7_a_late_heartbeat_does_not_lower_the_score() {
+        let w = Nodes::one();
+        beat(w.now(100), "a");
+        block_on(w.nodes[0].beat(Heartbeat::of_user(user("a")).at(at(90)))).expect("taken");
+        let page = w.nodes[0].online_users(MINUTES_3, None, 10).expect("a page");
+        assert_eq!(page.items[0].1, at(100));
+    }
+
+    #[test]
+    fn members_outlive_the_process() {
+        let w = three();
+        block_on(w.now(noon(180)).flush()).expect("a store that works");
+        let next = Nodes { nodes: vec![], clock: w.clock.clone(), store: w.store.clone() };
+        let tracker = Tracker::new(next.store.clone(), next.clock.clone());
+        let restarted = Beats::new(tracker).backed_by(next.store.clone());
+        assert_eq!(restarted.online_count(MINUTES_3), 0);
+        assert_eq!(block_on(restarted.load()).expect("a store that works"), 3);
+        assert_eq!(restarted.online_count(MINUTES_3), 3);
+        assert_eq!(
+            block_on(restarted.flush()).expect("a store that works").members,
+            0,
+            "what was read is not written"
+        );
+    }
+}
+
+/// One step of a race in virtual time.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A user beats at this node, stamped so many seconds ago.
+    Beat {
+        node: usize,
+        user: usize,
+        ago: i64,
+    },
+    Flush {
+        node: usize,
+    },
+    Sweep {
+        node: usize,
+    },
+    /// Time goes on.
+    Wait(i64),
+}
+
+fn race(nodes: usize) -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (0..nodes, 0..4_usize, prop_oneof![3 => Just(0), 1 => 1..25_i64])
+            .prop_map(|(node, user, ago)| Step::Beat { node, user, ago }),
+        2 => (0..nodes).prop_map(|node| Step::Flush { node }),
+        2 => (0..nodes).prop_map(|node| Step::Sweep { node }),
+        6 => (1..8_i64).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// The timeline that the acknowledged beats of a user amount to, with a timeout of 10 s: told sign by sign.
+fn expected(signs: &BTreeSet<i64>, end: i64) -> Vec<(StateType, i64)> {
+    let mut rows = Vec::new();
+    let mut last: Option<i64> = None;
+    for sign in signs {
+        match last {
+            Some(last) if sign - last <= 10 => {}
+            Some(last) => rows.extend([(StateType::Offline, last + 10), (StateType::Online, *sign)]),
+            None => rows.push((StateType::Online, *sign)),
+        }
+        last = Some(*sign);
+    }
+    rows.extend(last.filter(|last| end - last > 10).map(|last| (StateType::Offline, last + 10)));
+    rows
+}
+
+/// Plays a race, flushes, and compares each user's rows with its acknowledged beats.
+fn assert_no_false_silence(nodes: usize, steps: &[Step]) {
+    let world = Nodes::new(nodes, 10);
+    let mut now = 1000;
+    let mut acknowledged: BTreeMap<usize, BTreeSet<i64>> = BTreeMap::new();
+    world.clock.set(at(now));
+    for step in steps {
+        match step {
+            Step::Wait(seconds) => {
+                now += seconds;
+                world.clock.set(at(now));
+            }
+            Step::Flush { node } => drop(block_on(world.nodes[*node].flush()).expect("works")),
+            Step::Sweep { node } => drop(block_on(world.nodes[*node].sweep(10)).expect("works")),
+            Step::Beat { node, user: number, ago } => {
+                let heartbeat = Heartbeat::of_user(user(&format!("user-{number}"))).at(at(now - ago));
+                block_on(world.nodes[*node].beat(heartbeat)).expect("taken");
+                acknowledged.entry(*number).or_default().insert(now - ago);
+            }
+        }
+    }
+    for node in &world.nodes {
+        block_on(node.flush()).expect("works");
+    }
+    world.clock.set(at(now + 1000));
+    block_on(world.nodes[0].sweep(100)).expect("works");
+    for (number, signs) in acknowledged {
+        let rows = world.rows(&user(&format!("user-{number}")));
+        assert_eq!(rows, expected(&signs, now + 1000), "user-{number} of {nodes} nodes");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_silence_contradicts_an_acknowledged_beat_on_one_node(steps in race(1)) {
+        assert_no_false_silence(1, &steps);
+    }
+
+    #[test]
+    fn no_silence_contradicts_an_acknowledged_beat_on_two_nodes(steps in race(2)) {
+        assert_no_false_silence(2, &steps);
+    }
+}
