@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use presence_core::{
-    Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Commit, Context, Envelope, Erasure, Facts,
-    Outcome, Place, Record, Request, Row, Session, Source, StateType, StoreError, SystemClock, Tally, Timestamp,
-    Tracker, UserId, Version, Window,
+    Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Commit, Context, Envelope,
+    Erasure, Facts, Outcome, Place, Record, Request, Row, Session, Source, StateType, StoreError,
+    SystemClock, Tally, Timestamp, Tracker, UserId, Version, Window,
 };
 
 /// Keeps everything in lists.
@@ -57,9 +57,10 @@ impl Lists {
         let end = third.map_or(rows.len(), |third| rows.partition_point(|row| row.at <= third));
         let run = rows.iter().take(first + 1).rev();
         let run = run.take_while(|row| Some(&row.state) == rows.get(first).map(|first| &first.state));
-        let requests = self.requests.iter().filter(|(user, request, _)| {
-            *user == ask.user && ask.event_ids.contains(&request.event_id)
-        });
+        let requests = self
+            .requests
+            .iter()
+            .filter(|(user, request, _)| *user == ask.user && ask.event_ids.contains(&request.event_id));
         let answer = |id: CheckpointId| rows.iter().find(|row| row.id == id).cloned();
         Context {
             session: self.session(&ask.user).cloned(),
@@ -112,7 +113,9 @@ impl Lists {
         let version = Version(self.last_version + 1);
         let session = self.sessions.iter_mut().find(|session| session.user == beat.user);
         let Some(session) = session.filter(|session| {
-            session.current_state.is_live() && session.live_since <= beat.first && session.last_heartbeat >= beat.floor
+            session.current_state.is_live()
+                && session.live_since <= beat.first
+                && session.last_heartbeat >= beat.floor
         }) else {
             return false;
         };
@@ -199,14 +202,22 @@ impl CheckpointQuery for ListStore {
         Ok(rows.take(limit).cloned().collect())
     }
 
-    async fn export(&self, user: &UserId, after: Option<Place>, limit: usize) -> Result<Vec<Record>, StoreError> {
+    async fn export(
+        &self,
+        user: &UserId,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
         let lists = self.lists();
         let mut records: Vec<_> = lists.session(user).cloned().map(Record::Session).into_iter().collect();
         let totals = lists.totals.iter().filter(|(total, _, sum)| total == user && *sum != 0);
-        records.extend(totals.map(|(_, state, sum)| Record::Total { state: state.clone(), duration_ms: *sum }));
+        records
+            .extend(totals.map(|(_, state, sum)| Record::Total { state: state.clone(), duration_ms: *sum }));
         records.extend(lists.rows(user).cloned().map(Record::Checkpoint));
         let requests = lists.requests.iter().filter(|(owner, _, _)| owner == user);
-        records.extend(requests.map(|(_, request, id)| Record::Request { request: request.clone(), checkpoint: *id }));
+        records.extend(
+            requests.map(|(_, request, id)| Record::Request { request: request.clone(), checkpoint: *id }),
+        );
         records.sort_by_key(Record::place);
         records.retain(|record| after.as_ref().is_none_or(|after| record.place() > *after));
         records.truncate(limit);

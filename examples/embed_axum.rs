@@ -38,8 +38,12 @@ fn app(tracker: Tracker) -> Router {
         .with_state(App { tracker, greeting: "hello from somebody else's application" })
 }
 
-async fn report(State(app): State<App>, Path((user, state)): Path<(String, String)>) -> Result<Json<Value>, Problem> {
-    let (user, state) = (UserId::new(user).map_err(Error::from)?, StateType::new(state).map_err(Error::from)?);
+async fn report(
+    State(app): State<App>,
+    Path((user, state)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let (user, state) =
+        (UserId::new(user).map_err(Error::from)?, StateType::new(state).map_err(Error::from)?);
     let recorded = app.tracker.record(Envelope::checkpoint(user, state)).await?;
     Ok(Json(json!({ "changed": recorded.changed })))
 }
@@ -48,7 +52,8 @@ async fn status(State(app): State<App>, Path(user): Path<String>) -> Result<Json
     let user = UserId::new(user).map_err(Error::from)?;
     let status = app.tracker.status(&user, Window::all()).await.map_err(Error::from)?;
     Ok(Json(status.map_or(Value::Null, |status| {
-        let durations = status.durations.iter().map(|part| (part.state.to_string(), json!(part.duration.as_secs())));
+        let durations =
+            status.durations.iter().map(|part| (part.state.to_string(), json!(part.duration.as_secs())));
         json!({ "state": status.current_state, "durations": durations.collect::<serde_json::Map<_, _>>() })
     })))
 }
@@ -102,7 +107,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// One request over a connection of its own; gives the body of the answer.
 async fn ask(address: &str, request: &str) -> std::io::Result<String> {
     let mut connection = TcpStream::connect(address).await?;
-    let head = format!("{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let head =
+        format!("{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     connection.write_all(head.as_bytes()).await?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await?;

@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use presence_core::{Beats, Clock, Envelope, Heartbeat, ManualClock, StateType, Timestamp, Tracker, UserId, Window};
+use presence_core::{
+    Beats, Clock, Envelope, Heartbeat, ManualClock, StateType, Timestamp, Tracker, UserId, Window,
+};
 use presence_sqlite::SqliteStore;
 
 #[tokio::main]
@@ -23,7 +25,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for part in &status.durations {
         println!("{:8} {:>5} s", part.state.to_string(), part.duration.as_secs());
     }
-    println!("{} silence concluded; {} is {} since {}", swept.lapsed, status.user, status.current_state, status.since);
+    println!(
+        "{} silence concluded; {} is {} since {}",
+        swept.lapsed, status.user, status.current_state, status.since
+    );
 
     let durations: Vec<_> =
         status.durations.iter().map(|part| (part.state.as_str(), part.duration.as_secs())).collect();
@@ -32,7 +37,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Twenty minutes of work, ten of idling, and a last heartbeat.
-async fn work(file: &Path, clock: Arc<ManualClock>, alice: &UserId) -> Result<(), Box<dyn std::error::Error>> {
+async fn work(
+    file: &Path,
+    clock: Arc<ManualClock>,
+    alice: &UserId,
+) -> Result<(), Box<dyn std::error::Error>> {
     let store = Arc::new(SqliteStore::open(file).await?);
     // Heartbeats by the thousand do not wait for the disk: `Beats` keeps them, and a flush writes them all.
     let beats = Beats::new(Tracker::new(store.clone(), clock.clone())).backed_by(store.clone());

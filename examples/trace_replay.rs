@@ -145,7 +145,9 @@ async fn record(tracker: &Tracker, clock: &ManualClock, trace: &Trace) -> Result
     for minute in trace.envelopes.chunk_by(|a, b| a.0.as_secs() / 60 == b.0.as_secs() / 60) {
         let (now, _) = minute.last().ok_or("an empty minute")?;
         clock.set(*now);
-        for verdict in tracker.record_many(minute.iter().map(|(_, envelope)| envelope.clone()).collect()).await? {
+        for verdict in
+            tracker.record_many(minute.iter().map(|(_, envelope)| envelope.clone()).collect()).await?
+        {
             verdict?;
         }
         while tracker.sweep(1_000).await?.more {}
@@ -174,8 +176,12 @@ struct Life {
 
 impl Life {
     fn json(&self) -> serde_json::Value {
-        let durations: BTreeMap<_, _> =
-            self.status.durations.iter().map(|part| (part.state.as_str(), part.duration.as_millis() as u64)).collect();
+        let durations: BTreeMap<_, _> = self
+            .status
+            .durations
+            .iter()
+            .map(|part| (part.state.as_str(), part.duration.as_millis() as u64))
+            .collect();
         serde_json::json!({
             "user": self.status.user.as_str(),
             "durations_ms": durations,
@@ -244,7 +250,9 @@ fn print_table(out: &mut impl Write, lives: &[Life], span: Window, top: usize) -
 /// How many were online, slice by slice, as of the trace's last event.
 fn print_hours(out: &mut impl Write, lives: &[Life], span: Window) -> std::io::Result<()> {
     const HEIGHT: u64 = 8;
-    let online = |slice: usize| lives.iter().map(|life| life.online.get(slice).copied().unwrap_or(0)).sum::<u64>() / 100;
+    let online = |slice: usize| {
+        lives.iter().map(|life| life.online.get(slice).copied().unwrap_or(0)).sum::<u64>() / 100
+    };
     let counts: Vec<_> = (0..SLICES as usize).map(online).collect();
     let peak = counts.iter().copied().max().unwrap_or(0).max(1);
     writeln!(out, "\nonline")?;

@@ -79,9 +79,11 @@ fn trace_replay_gives_one_line_of_json_a_user_the_same_in_memory_and_in_sqlite_a
 fn trace_replay_says_what_is_wrong() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("broken.ndjson");
-    std::fs::write(&file, "{\"at\": \"2005-06-27T09:19:00Z\", \"user\": \"\", \"kind\": \"join\"}\n").expect("written");
+    std::fs::write(&file, "{\"at\": \"2005-06-27T09:19:00Z\", \"user\": \"\", \"kind\": \"join\"}\n")
+        .expect("written");
     let mut command = example("trace_replay");
-    let Output { status, stderr, .. } = command.arg(&file).args(["--timeout", "60"]).output().expect("it starts");
+    let Output { status, stderr, .. } =
+        command.arg(&file).args(["--timeout", "60"]).output().expect("it starts");
     let stderr = String::from_utf8_lossy(&stderr);
     assert!(!status.success() && stderr.contains("line 1: a user id is 1 to 128 characters"), "{stderr}");
 }

@@ -106,7 +106,7 @@ pub async fn an_export_holds_everything_and_pages_without_gaps(store: &dyn Timel
         fingerprint: Fingerprint::of(&[name.as_bytes()]),
         created: true,
     };
-    // The last row in time has the lowest id: an export goes by id.
+    // The last row in time has the lowest id: an export goes by time.
     let mut all = commit("alice", [30, 20, 10].map(|millis| row(StateType::Idle, millis)).to_vec());
     all.totals = vec![(StateType::Working, 5), (StateType::Idle, 7), (StateType::Sleeping, 0)];
     all.requests = vec![(request("b"), Row::Inserted(0)), (request("a"), Row::Inserted(1))];
@@ -116,7 +116,8 @@ pub async fn an_export_holds_everything_and_pages_without_gaps(store: &dyn Timel
     let everything = store.export(&user("alice"), None, 100).await.expect("a store that works");
     let places: Vec<_> = everything.iter().map(Record::place).collect();
     let mut expected = vec![Place::Session, Place::Total(StateType::Idle), Place::Total(StateType::Working)];
-    expected.extend(ids.iter().copied().map(Place::Checkpoint));
+    let instants = [30, 20, 10].map(at).into_iter();
+    expected.extend(instants.zip(ids.clone()).map(|(at, id)| Place::Checkpoint(at, id)).rev());
     expected.extend([request("a"), request("b")].map(|request| Place::Request(request.event_id)));
     assert_eq!(places, expected);
     assert_eq!(everything[0], Record::Session(session(store, "alice").await));

@@ -48,8 +48,8 @@ pub enum Place {
     Online,
     /// Then the totals, by state.
     Total(StateType),
-    /// Then the rows of the timeline, by id.
-    Checkpoint(CheckpointId),
+    /// Then the rows of the timeline, by (at, id).
+    Checkpoint(Timestamp, CheckpointId),
     /// Then the requests, by event id.
     Request(EventId),
 }
@@ -62,7 +62,7 @@ impl Record {
             Self::Session(_) => Place::Session,
             Self::Online { .. } => Place::Online,
             Self::Total { state, .. } => Place::Total(state.clone()),
-            Self::Checkpoint(row) => Place::Checkpoint(row.id),
+            Self::Checkpoint(row) => Place::Checkpoint(row.at, row.id),
             Self::Request { request, .. } => Place::Request(request.event_id.clone()),
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use crate::Rejection;
@@ -50,6 +50,18 @@ impl Content {
         let text = serde_json::to_string(&value).map_err(|_| Rejection::InvalidContent(NOT_JSON))?;
         // Canonical text can be longer than what came in: 1e9 is written 1000000000.0.
         if text.len() > MAX_BYTES { Err(TOO_LONG) } else { Ok(Self(text.into())) }
+    }
+
+    /// Takes back the text that [`Content::as_str`] gave, byte by byte: what a store reads.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::InvalidContent`] where it is not JSON, or too long to be ours.
+    pub fn from_stored(text: &str) -> Result<Self, Rejection> {
+        match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) if text.len() <= MAX_BYTES => Ok(Self(text.into())),
+            _ => Err(Rejection::InvalidContent(NOT_JSON)),
+        }
     }
 
     /// Takes a JSON value; duplicate keys and wide numbers are gone before it gets here.

@@ -1,0 +1,248 @@
+//! The reading side of timelines.
+
+use async_trait::async_trait;
+use presence_core::{
+    Checkpoint, CheckpointId, CheckpointQuery, EventId, Facts, Place, Record, Request, Session, StateType,
+    StoreError, Tally, Timestamp, UserId, Window,
+};
+use rusqlite::{Connection, params};
+
+use crate::{
+    SqliteStore,
+    codec::{self, checkpoint_columns},
+    error::Fault,
+    load,
+};
+
+pub(crate) const TOTALS: &str = "SELECT state, duration_ms FROM state_totals
+    WHERE user_id = ?1 AND duration_ms <> 0 AND state > ?2 ORDER BY state LIMIT ?3";
+pub(crate) const STATE_AT: &str = "SELECT timestamp, state FROM checkpoints
+    WHERE user_id = ?1 AND timestamp <= ?2 ORDER BY timestamp DESC, id DESC LIMIT 1";
+pub(crate) const STATES: &str = "SELECT timestamp, state FROM checkpoints
+    WHERE user_id = ?1 AND timestamp > ?2 AND timestamp < ?3 ORDER BY timestamp, id";
+pub(crate) const CHECKPOINT: &str =
+    concat!("SELECT ", checkpoint_columns!(), " FROM checkpoints c WHERE c.id = ?2 AND c.user_id = ?1");
+pub(crate) const HISTORY: &str = concat!(
+    "SELECT ",
+    checkpoint_columns!(),
+    " FROM checkpoints c WHERE c.user_id = ?1 AND c.timestamp >= ?2 AND (c.timestamp, c.id) < (?3, ?4)
+     ORDER BY c.timestamp DESC, c.id DESC LIMIT ?5"
+);
+pub(crate) const ONLINE: &str =
+    "SELECT last_seen FROM online_members WHERE member = 'u:' || ?1 AND last_seen >= 0";
+pub(crate) const ROWS: &str = concat!(
+    "SELECT ",
+    checkpoint_columns!(),
+    " FROM checkpoints c WHERE c.user_id = ?1 AND (c.timestamp, c.id) > (?2, ?3)
+     ORDER BY c.timestamp, c.id LIMIT ?4"
+);
+pub(crate) const REQUESTS: &str = "SELECT event_id, fingerprint, checkpoint_id, created FROM requests
+    WHERE user_id = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?3";
+
+#[async_trait]
+impl CheckpointQuery for SqliteStore {
+    async fn facts(&self, user: &UserId, windows: &[Window]) -> Result<Option<Facts>, StoreError> {
+        let (user, windows) = (user.clone(), windows.to_vec());
+        self.read(move |conn| facts(conn, &user, windows)).await
+    }
+
+    async fn checkpoint(&self, user: &UserId, id: CheckpointId) -> Result<Option<Checkpoint>, StoreError> {
+        let user = user.clone();
+        self.read(move |conn| checkpoint(conn, &user, id)).await
+    }
+
+    async fn history(
+        &self,
+        user: &UserId,
+        window: Window,
+        before: Option<(Timestamp, CheckpointId)>,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, StoreError> {
+        let user = user.clone();
+        self.read(move |conn| history(conn, &user, window, before, limit)).await
+    }
+
+    async fn export(
+        &self,
+        user: &UserId,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let user = user.clone();
+        self.read(move |conn| export(conn, &user, after.as_ref(), limit)).await
+    }
+}
+
+fn facts(conn: &Connection, user: &UserId, windows: Vec<Window>) -> Result<Option<Facts>, Fault> {
+    let Some(session) = load::session(conn, user)? else { return Ok(None) };
+    let closed = match windows.as_slice() {
+        [window] if *window == Window::all() => vec![totals(conn, user, "", usize::MAX)?],
+        _ => sums(conn, &session, windows)?,
+    };
+    Ok(Some(Facts { session, closed }))
+}
+
+/// Closed time per state, by state: those after `after`, the empty name standing before all of them.
+fn totals(
+    conn: &Connection,
+    user: &UserId,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(StateType, i64)>, Fault> {
+    let mut totals = conn.prepare_cached(TOTALS)?;
+    let mut rows = totals.query(params![user.as_str(), after, codec::limit(limit)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push((codec::state(row, 0, "state_totals.state")?, row.get(1)?));
+    }
+    Ok(found)
+}
+
+/// Closed time per window and state, from the rows.
+fn sums(
+    conn: &Connection,
+    session: &Session,
+    windows: Vec<Window>,
+) -> Result<Vec<Vec<(StateType, i64)>>, Fault> {
+    let from = windows.first().map_or(Timestamp::MIN, |window| window.from());
+    let to = windows.last().map_or(Timestamp::MIN, |window| window.to()).min(session.last_state_change);
+    let user = session.user.as_str();
+    let mut tally = Tally::new(windows);
+    let mut take = |row: &rusqlite::Row<'_>| {
+        let at = codec::timestamp(row, 0, "checkpoints.timestamp")?;
+        tally.row(at, &codec::state(row, 1, "checkpoints.state")?);
+        Ok::<_, Fault>(())
+    };
+    let mut state_at = conn.prepare_cached(STATE_AT)?;
+    if let Some(row) = state_at.query(params![user, from.as_millis()])?.next()? {
+        take(row)?;
+    }
+    let mut states = conn.prepare_cached(STATES)?;
+    let mut rows = states.query(params![user, from.as_millis(), to.as_millis()])?;
+    while let Some(row) = rows.next()? {
+        take(row)?;
+    }
+    Ok(tally.finish(session.last_state_change))
+}
+
+fn checkpoint(conn: &Connection, user: &UserId, id: CheckpointId) -> Result<Option<Checkpoint>, Fault> {
+    let mut checkpoint = conn.prepare_cached(CHECKPOINT)?;
+    let mut rows = checkpoint.query(params![user.as_str(), id.get()])?;
+    rows.next()?.map(|row| codec::checkpoint(row, user)).transpose()
+}
+
+fn history(
+    conn: &Connection,
+    user: &UserId,
+    window: Window,
+    before: Option<(Timestamp, CheckpointId)>,
+    limit: usize,
+) -> Result<Vec<Checkpoint>, Fault> {
+    // One bound, so that a page begins where the last one ended. Ids are positive, so (to, 0) lies before all at `to`.
+    let end = (window.to().as_millis(), 0);
+    let (to, id) = before.map_or(end, |(at, id)| end.min((at.as_millis(), id.get())));
+    let from = window.from().as_millis();
+    let mut history = conn.prepare_cached(HISTORY)?;
+    let mut rows = history.query(params![user.as_str(), from, to, id, codec::limit(limit)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(codec::checkpoint(row, user)?);
+    }
+    Ok(found)
+}
+
+fn export(
+    conn: &Connection,
+    user: &UserId,
+    after: Option<&Place>,
+    limit: usize,
+) -> Result<Vec<Record>, Fault> {
+    let mut page = Page { conn, user, limit, records: Vec::new() };
+    if after.is_none() {
+        page.session()?;
+    }
+    if after < Some(&Place::Online) {
+        page.online()?;
+    }
+    match after {
+        Some(Place::Total(state)) => page.totals(state.as_str())?,
+        Some(Place::Checkpoint(..) | Place::Request(_)) => {}
+        _ => page.totals("")?,
+    }
+    match after {
+        Some(Place::Checkpoint(at, id)) => page.checkpoints(at.as_millis(), id.get())?,
+        Some(Place::Request(_)) => {}
+        _ => page.checkpoints(-1, 0)?,
+    }
+    match after {
+        Some(Place::Request(event_id)) => page.requests(event_id.as_str())?,
+        _ => page.requests("")?,
+    }
+    Ok(page.records)
+}
+
+/// A page of an export that fills up kind by kind.
+struct Page<'a> {
+    conn: &'a Connection,
+    user: &'a UserId,
+    limit: usize,
+    records: Vec<Record>,
+}
+
+impl Page<'_> {
+    fn room(&self) -> usize {
+        self.limit.saturating_sub(self.records.len())
+    }
+
+    fn session(&mut self) -> Result<(), Fault> {
+        let session = load::session(self.conn, self.user)?;
+        self.records.extend(session.map(Record::Session).filter(|_| self.limit > 0));
+        Ok(())
+    }
+
+    fn online(&mut self) -> Result<(), Fault> {
+        let mut online = self.conn.prepare_cached(ONLINE)?;
+        let mut rows = online.query([self.user.as_str()])?;
+        if self.room() > 0
+            && let Some(row) = rows.next()?
+        {
+            let last_seen = codec::timestamp(row, 0, "online_members.last_seen")?;
+            self.records.push(Record::Online { last_seen });
+        }
+        Ok(())
+    }
+
+    fn totals(&mut self, after: &str) -> Result<(), Fault> {
+        let totals = totals(self.conn, self.user, after, self.room())?;
+        self.records
+            .extend(totals.into_iter().map(|(state, duration_ms)| Record::Total { state, duration_ms }));
+        Ok(())
+    }
+
+    /// The rows after this instant and id.
+    fn checkpoints(&mut self, at: i64, id: i64) -> Result<(), Fault> {
+        if self.room() == 0 {
+            return Ok(());
+        }
+        let mut page = self.conn.prepare_cached(ROWS)?;
+        let mut rows = page.query(params![self.user.as_str(), at, id, codec::limit(self.room())])?;
+        while let Some(row) = rows.next()? {
+            self.records.push(Record::Checkpoint(codec::checkpoint(row, self.user)?));
+        }
+        Ok(())
+    }
+
+    fn requests(&mut self, after: &str) -> Result<(), Fault> {
+        let mut page = self.conn.prepare_cached(REQUESTS)?;
+        let mut rows = page.query(params![self.user.as_str(), after, codec::limit(self.room())])?;
+        while let Some(row) = rows.next()? {
+            let event_id = codec::text(row, 0, "requests.event_id")?;
+            let event_id = EventId::new(event_id).map_err(Fault::rejected("requests.event_id"))?;
+            let request =
+                Request { event_id, fingerprint: codec::fingerprint(row, 1)?, created: row.get(3)? };
+            let checkpoint = codec::id(row, 2, "requests.checkpoint_id")?;
+            self.records.push(Record::Request { request, checkpoint });
+        }
+        Ok(())
+    }
+}

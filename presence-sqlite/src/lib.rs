@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+
+mod checkpoint_query;
+mod checkpoint_store;
+mod codec;
+mod commit;
+mod config;
+mod connection;
+mod eraser;
+mod error;
+mod job;
+mod latch;
+mod live_set;
+mod load;
+mod lock;
+mod migrate;
+#[cfg(test)]
+mod plans;
+mod queue;
+mod readers;
+mod store;
+mod writer;
+
+pub use rusqlite;
+
+pub use crate::{
+    config::{Durability, SqliteConfig},
+    error::OpenError,
+    store::SqliteStore,
+};

@@ -1,0 +1,6 @@
+//! What the SQLite store promises beyond the ports, and the flows that only it has.
+
+mod erasure;
+mod files;
+mod outside;
+mod support;
