@@ -1,6 +1,6 @@
 //! A store of your own, in the simplest form there is: lists that are searched from end to end.
 //!
-//! `cargo run --example custom_store` uses it; `cargo test --example custom_store` runs the promises of the ports on it.
+//! `cargo run --example custom_store` uses it; the tests run the promises of the ports on it.
 //! The rules are all in the library, so a store only finds, compares and keeps.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -232,7 +232,7 @@ fn print_table(out: &mut impl Write, lives: &[Life], span: Window, top: usize) -
     order.sort_by_key(|life| (std::cmp::Reverse(life.time_in(&StateType::Online)), life.status.user.clone()));
     let (from, to) = (clock_time(span.from()), clock_time(span.to()));
     let width = SLICES as usize - 10;
-    writeln!(out, "user      online   offline  lapses  now      {from}{:width$}{to}", "")?;
+    writeln!(out, "user      online   offline    gone  now      {from}{:width$}{to}", "")?;
     for life in order.iter().take(top) {
         let picture: String = life.online.iter().map(|share| shade(*share)).collect();
         let (online, offline) = (life.time_in(&StateType::Online), life.time_in(&StateType::Offline));

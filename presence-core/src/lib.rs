@@ -12,6 +12,7 @@ mod time;
 mod tracking;
 
 #[cfg(feature = "conformance")]
+#[expect(clippy::arithmetic_side_effects, reason = "cases count in small numbers")]
 pub mod conformance;
 
 #[cfg(feature = "system-clock")]

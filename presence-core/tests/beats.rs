@@ -1,7 +1,5 @@
 //! Heartbeats in memory: what is kept, what is committed at once, and that no silence is concluded against them.
 
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -14,7 +12,11 @@ use presence_core::{
     Taken, Timestamp, Tracker, UserId, Window,
 };
 use proptest::prelude::*;
-use support::at;
+
+/// An instant, in seconds.
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs).expect("an instant of this age")
+}
 
 /// Some nodes on one store, and their clock.
 struct Nodes {

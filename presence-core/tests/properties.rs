@@ -1,8 +1,6 @@
 //! Laws: what holds for every life, checked against an oracle that shares no code with the fold.
 
-mod support;
-
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_executor::block_on;
@@ -12,7 +10,11 @@ use presence_core::{
     StoreError, Timestamp, Tracker, UserId, Window,
 };
 use proptest::prelude::*;
-use support::at;
+
+/// An instant, in seconds.
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs).expect("an instant of this age")
+}
 
 /// The heartbeat timeout, in seconds.
 const TIMEOUT: i64 = 10;

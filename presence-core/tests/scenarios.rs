@@ -1,10 +1,10 @@
 //! Stories: the worked examples, one test each, under the numbers of their tables.
 
-mod support;
+mod world;
 
 use futures_executor::block_on;
 use presence_core::{Envelope, EventId, StateType, Window};
-use support::{World, at};
+use world::{World, at};
 
 /// Durations, with the heartbeat timeout off.
 mod durations {
