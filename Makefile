@@ -13,7 +13,7 @@ fix:
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 bench:
-	cargo bench --workspace --locked
+	cargo bench --locked --package presence-benches --bench ratios
 
 # A real channel's morning, replayed into a SQLite file.
 demo:
