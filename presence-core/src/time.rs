@@ -329,6 +329,14 @@ fn instant(at: Timestamp) -> jiff::Timestamp {
 }
 
 /// One local day of a zone: its date, and the instants that belong to it.
+///
+/// ```
+/// use presence_core::Zone;
+///
+/// let day = Zone::new("Europe/Berlin")?.day("2025-03-30".parse()?); // the clock goes forward
+/// assert_eq!(day.length().as_secs(), 23 * 3600);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LocalDay {
     date: NaiveDate,

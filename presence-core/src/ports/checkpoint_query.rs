@@ -9,6 +9,21 @@ use crate::{
 };
 
 /// One thing that is stored about a user; an export is all of them, in order of their [`Place`].
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use presence_core::{Envelope, ManualClock, MemoryStore, Record, StateType, Timestamp, Tracker, UserId};
+/// # futures_executor::block_on(async {
+/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
+/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
+/// # let alice = UserId::new("alice")?;
+/// tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// let records = tracker.export(&alice, None, 100).await?.items;
+/// assert!(matches!(&records[..], [Record::Session(_), Record::Checkpoint(_)]));
+/// println!("{}", serde_json::to_string(&records[1])?); // one line of NDJSON
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case", tag = "kind")]

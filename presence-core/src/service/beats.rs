@@ -93,7 +93,7 @@ impl Heartbeat {
     }
 }
 
-/// What became of a heartbeat.
+/// What became of a heartbeat: see [`Beats`] for both.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Taken {
     /// It is in memory, and will be durable with the next flush; or it was of an install, which has no session.

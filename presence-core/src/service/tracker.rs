@@ -47,6 +47,21 @@ struct Parts {
 }
 
 /// What a recorded envelope came to.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use presence_core::{Envelope, ManualClock, MemoryStore, StateType, Timestamp, Tracker, UserId};
+/// # futures_executor::block_on(async {
+/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
+/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
+/// # let alice = UserId::new("alice")?;
+/// let first = tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// let again = tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// assert!(first.created && !again.created); // the second was redundant:
+/// assert_eq!(first.checkpoint, again.checkpoint); // it is answered with the row in force
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Recorded {
     /// The session after the commit that the envelope was part of.
@@ -60,6 +75,21 @@ pub struct Recorded {
 }
 
 /// What a sweep did.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use presence_core::{Envelope, ManualClock, MemoryStore, StateType, Timestamp, Tracker, UserId};
+/// # futures_executor::block_on(async {
+/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
+/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
+/// # let alice = UserId::new("alice")?;
+/// tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// clock.set(Timestamp::from_secs(1061)?);
+/// assert_eq!(tracker.sweep(1_000).await?.lapsed, 1);
+/// assert_eq!(tracker.sweep(1_000).await?.lapsed, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Sweep {
     /// How many users went Offline.
@@ -69,6 +99,23 @@ pub struct Sweep {
 }
 
 /// A page of a longer list.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use presence_core::{Envelope, ManualClock, MemoryStore, StateType, Timestamp, Tracker, UserId, Window};
+/// # futures_executor::block_on(async {
+/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
+/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
+/// # let alice = UserId::new("alice")?;
+/// for state in ["Working", "Gaming", "Reading"] {
+///     tracker.record(Envelope::checkpoint(alice.clone(), StateType::new(state)?)).await?;
+/// }
+/// let first = tracker.history(&alice, Window::all(), None, 2).await?;
+/// let second = tracker.history(&alice, Window::all(), first.next, 2).await?;
+/// assert_eq!((first.items.len(), second.items.len(), second.next), (2, 1, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Page<T, C> {
     /// What is on the page.

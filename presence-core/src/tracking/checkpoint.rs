@@ -5,6 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::{CheckpointId, Content, StateType, Timestamp, UserId};
 
 /// Where a row of the timeline comes from: a report, or one of the two conclusions.
+///
+/// ```
+/// use presence_core::Source;
+///
+/// assert_eq!(Source::Timeout.as_str(), "timeout");
+/// assert!(Source::Wake.is_conclusion() && !Source::Client.is_conclusion());
+/// ```
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -44,6 +51,24 @@ impl Source {
 ///
 /// Rows are ordered by (`at`, `id`). A report never changes; a conclusion that a late report moves is withdrawn, and
 /// another one is inserted under a new id.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use presence_core::{Envelope, ManualClock, MemoryStore, Source, StateType, Timestamp, Tracker, UserId, Window};
+/// # futures_executor::block_on(async {
+/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
+/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
+/// # let alice = UserId::new("alice")?;
+/// tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// clock.set(Timestamp::from_secs(1100)?);
+/// tracker.sweep(1_000).await?;
+///
+/// let rows = tracker.history(&alice, Window::all(), None, 10).await?.items; // newest first
+/// assert_eq!((rows[0].source, rows[0].at.as_secs()), (Source::Timeout, 1060));
+/// assert_eq!((rows[1].source, rows[1].state.as_str()), (Source::Client, "Working"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Checkpoint {
     /// The row's id; ids increase and are never reused.

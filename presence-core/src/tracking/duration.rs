@@ -14,6 +14,23 @@ pub struct StateDuration {
 }
 
 /// What a user is doing, since when, and how the time of a window was spent.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use presence_core::{Envelope, ManualClock, MemoryStore, StateType, Timestamp, Tracker, UserId, Window};
+/// # futures_executor::block_on(async {
+/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
+/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
+/// # let alice = UserId::new("alice")?;
+/// tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// clock.set(Timestamp::from_secs(1100)?);
+/// let status = tracker.status(&alice, Window::all()).await?.expect("alice was recorded");
+/// assert_eq!((status.current_state, status.since.as_secs()), (StateType::Offline, 1060));
+/// let seconds: Vec<_> = status.durations.iter().map(|part| part.duration.as_secs()).collect();
+/// assert_eq!(seconds, [60, 40]); // Working until the silence, Offline since
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Status {
     /// Whose status it is.

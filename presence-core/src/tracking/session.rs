@@ -11,6 +11,22 @@ use crate::{StateType, Timestamp, UserId};
 pub struct Version(pub i64);
 
 /// The current state of one user: one row per user, written with every commit and raised by every flushed beat.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use presence_core::{Envelope, ManualClock, MemoryStore, StateType, Timestamp, Tracker, UserId};
+/// # futures_executor::block_on(async {
+/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
+/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
+/// # let alice = UserId::new("alice")?;
+/// tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// clock.set(Timestamp::from_secs(1030)?);
+/// let session = tracker.record(Envelope::heartbeat(alice)).await?.session.expect("a session");
+/// assert_eq!(session.current_state, StateType::Working);
+/// assert_eq!((session.last_state_change.as_secs(), session.last_heartbeat.as_secs()), (1000, 1030));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Session {
     /// Whose session it is.

@@ -7,6 +7,23 @@ use chrono::NaiveDate;
 use crate::{LocalDay, StateDuration, Window, tracking::duration::sorted};
 
 /// How a user spent one local day.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use presence_core::{Envelope, ManualClock, MemoryStore, StateType, Timestamp, Tracker, UserId, Zone};
+/// # futures_executor::block_on(async {
+/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
+/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
+/// # let alice = UserId::new("alice")?;
+/// tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// clock.set(Timestamp::from_secs(1050)?);
+/// let zone = Zone::new("Europe/Berlin")?;
+/// let days = tracker.summaries(&alice, "1970-01-01".parse()?, "1970-01-31".parse()?, &zone).await?;
+/// assert_eq!(days.len(), 1); // days without time are left out
+/// assert_eq!(days[0].durations[0].duration.as_secs(), 50);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DaySummary {
     /// The day.

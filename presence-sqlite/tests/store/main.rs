@@ -4,3 +4,4 @@ mod erasure;
 mod files;
 mod outside;
 mod support;
+mod sweeps;
