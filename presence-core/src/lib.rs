@@ -33,8 +33,11 @@ pub use {
         live_set::{LiveSet, Seen},
     },
     service::{
-        beats::{Beats, Flush, Heartbeat, Taken},
-        tracker::{Cursor, Page, Recorded, Sweep, Tracker},
+        beats::Beats,
+        heartbeat::{Flush, Heartbeat, Taken},
+        page::{Cursor, Page},
+        recorded::Recorded,
+        tracker::{Sweep, Tracker},
     },
     time::{LocalDay, Timestamp, Window, Zone},
     tracking::{

@@ -25,8 +25,7 @@ use futures_util::{
 
 use crate::{
     Answer, Ask, Checkpoint, CheckpointId, CheckpointStore, Clock, Commit, Context, Decision, NewCheckpoint,
-    Outcome, Policy, Rejection, Row, Session, Stamped, StoreError, UserId, Version, decide,
-    service::tracker::Recorded,
+    Outcome, Policy, Recorded, Rejection, Row, Session, Stamped, StoreError, UserId, Version, decide,
 };
 
 /// The most envelopes that gather in a group before the next one is opened; one call is never split.

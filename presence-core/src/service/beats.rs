@@ -23,9 +23,11 @@ use std::{
 use futures_util::lock::Mutex as TurnMutex;
 
 use crate::{
-    Beat, Changes, Envelope, Erasure, Error, InstallId, LiveSet, Member, MemberRef, MemoryLiveSet, Page,
-    Recorded, Rejection, Seen, SeenRef, Session, StateType, Status, StoreError, Sweep, Timestamp, Tracker,
-    UserId, Window, is_alive, tracking::decide::stamp,
+    Changes, Envelope, Erasure, Error, Flush, Heartbeat, InstallId, LiveSet, Member, MemberRef,
+    MemoryLiveSet, Page, Recorded, Rejection, Seen, SeenRef, Session, Status, StoreError, Sweep, Taken,
+    Timestamp, Tracker, UserId, Window,
+    service::pending::{Pending, Shard},
+    tracking::decide::stamp,
 };
 
 /// How many parts the pending beats are kept in, each behind its own lock.
@@ -34,84 +36,6 @@ const SHARDS: usize = 64;
 const CHUNK: usize = 10_000;
 /// The longest window of the online count, in seconds.
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// A heartbeat of a user, of an install whose user is not known, or of both.
-///
-/// ```
-/// use presence_core::{Heartbeat, InstallId, UserId};
-///
-/// let phone = InstallId::new("phone-4711")?;
-/// let anonymous = Heartbeat::of_install(phone.clone());
-/// let logged_in = Heartbeat::of_user(UserId::new("alice")?).on(phone);
-/// # let _ = (anonymous, logged_in);
-/// # Ok::<(), presence_core::Rejection>(())
-/// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Heartbeat {
-    member: Member,
-    install: Option<InstallId>,
-    at: Option<Timestamp>,
-    state: Option<StateType>,
-}
-
-impl Heartbeat {
-    const fn new(member: Member) -> Self {
-        Self { member, install: None, at: None, state: None }
-    }
-
-    /// A heartbeat of a user: it keeps the session alive, and the user online.
-    #[must_use]
-    pub const fn of_user(user: UserId) -> Self {
-        Self::new(Member::User(user))
-    }
-
-    /// A heartbeat of an install whose user is not known: it counts as online, and has no session.
-    #[must_use]
-    pub const fn of_install(install: InstallId) -> Self {
-        Self::new(Member::Install(install))
-    }
-
-    /// The install that a user's heartbeat comes from: it stops counting as a member of its own.
-    #[must_use]
-    pub fn on(mut self, install: InstallId) -> Self {
-        self.install = Some(install);
-        self
-    }
-
-    /// When it happened; without it, when it is taken. See [`Envelope::at`].
-    #[must_use]
-    pub const fn at(mut self, at: Timestamp) -> Self {
-        self.at = Some(at);
-        self
-    }
-
-    /// What it brings a silent or new user to; see [`Envelope::heartbeat_in`].
-    #[must_use]
-    pub fn waking_to(mut self, state: StateType) -> Self {
-        self.state = Some(state).filter(StateType::is_live);
-        self
-    }
-}
-
-/// What became of a heartbeat: see [`Beats`] for both.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Taken {
-    /// It is in memory, and will be durable with the next flush; or it was of an install, which has no session.
-    Pending,
-    /// It changed more than the last sign of life, or might have, and was committed.
-    Committed(Recorded),
-}
-
-/// What a flush wrote.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Flush {
-    /// How many users' beats were written.
-    pub beats: u64,
-    /// How many of those the store did not take as they were, so that they were recorded one by one.
-    pub recorded: u64,
-    /// How many changes of the online members were written.
-    pub members: u64,
-}
 
 /// Takes heartbeats at the speed of memory, in front of a [`Tracker`], and knows who is online.
 ///
@@ -141,28 +65,6 @@ pub struct Beats {
     /// One flush at a time.
     flushing: TurnMutex<()>,
     next_evicted: AtomicUsize,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    users: HashMap<UserId, Known, foldhash::fast::RandomState>,
-    /// Whose beats are pending.
-    dirty: Vec<UserId>,
-}
-
-/// What is known of a live user.
-#[derive(Debug)]
-struct Known {
-    live_since: Timestamp,
-    last: Timestamp,
-    pending: Option<Pending>,
-}
-
-/// Beats that are not written yet: alive without a break from first to last.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Pending {
-    first: (Timestamp, Option<StateType>),
-    last: (Timestamp, Option<StateType>),
 }
 
 impl Beats {
@@ -253,7 +155,8 @@ impl Beats {
             }
         };
         let stamp = self.stamp(at)?;
-        if self.keep(&user, stamp, state.as_ref()) {
+        let timeout = self.tracker.policy().heartbeat_timeout;
+        if self.shard(self.shard_of(&user)).keep(&user, stamp, state.as_ref(), timeout) {
             self.see(&user, install.as_ref(), stamp);
             return Ok(Taken::Pending);
         }
@@ -261,7 +164,7 @@ impl Beats {
             Some(state) => Envelope::heartbeat_in(user.clone(), state),
             None => Envelope::heartbeat(user.clone()),
         };
-        let recorded = self.commit(&user, Some(envelope.at(stamp))).await?;
+        let recorded = self.commit(&user, envelope.at(stamp)).await?;
         if recorded.session.as_ref().is_some_and(|session| self.is_present(session)) {
             self.see(&user, install.as_ref(), stamp);
         }
@@ -277,7 +180,7 @@ impl Beats {
     pub async fn record(&self, envelope: Envelope) -> Result<Recorded, Error> {
         let user = envelope.user().clone();
         let stamp = self.stamp(envelope.at)?;
-        let recorded = self.commit(&user, Some(envelope)).await?;
+        let recorded = self.commit(&user, envelope).await?;
         match &recorded.session {
             Some(session) if self.is_present(session) => {
                 if session.last_heartbeat >= stamp {
@@ -298,11 +201,11 @@ impl Beats {
         let _flushing = self.flushing.lock().await;
         let mut flush = Flush::default();
         for shard in 0..self.shards.len() {
-            let dirty = std::mem::take(&mut self.shard(shard).dirty);
+            let dirty = self.shard(shard).take_dirty();
             for users in dirty.chunks(CHUNK) {
                 if let Err(error) = self.flush_users(shard, users, &mut flush).await {
                     // All of them again: beats that were written are no longer pending, and are passed over.
-                    self.shard(shard).dirty.extend(dirty);
+                    self.shard(shard).put_back(dirty);
                     return Err(error);
                 }
             }
@@ -329,8 +232,11 @@ impl Beats {
     pub async fn status(&self, user: &UserId, window: Window) -> Result<Option<Status>, StoreError> {
         let facts = self.tracker.facts(user, &[window]).await?;
         Ok(facts.map(|mut facts| {
-            self.overlay(&mut facts.session);
-            facts.status(window, self.tracker.now(), self.tracker.policy())
+            let policy = self.tracker.policy();
+            if let Some(pending) = self.shard(self.shard_of(user)).pending(user) {
+                pending.raise(&mut facts.session, policy.heartbeat_timeout);
+            }
+            facts.status(window, self.tracker.now(), policy)
         }))
     }
 
@@ -380,7 +286,7 @@ impl Beats {
     pub async fn erase(&self, user: &UserId) -> Result<Erasure, StoreError> {
         // No flush may bring back what is being erased.
         let _flushing = self.flushing.lock().await;
-        self.shard(self.shard_of(user)).users.remove(user);
+        self.shard(self.shard_of(user)).forget(user);
         self.live.leave(MemberRef::User(user.into()));
         self.tracker.erase(user).await
     }
@@ -408,98 +314,45 @@ impl Beats {
         session.current_state.is_live() || lapse == Some(session.last_state_change)
     }
 
-    /// Keeps a beat in memory, if the user is known to be live and the beat adds to that life without a break.
-    fn keep(&self, user: &UserId, at: Timestamp, state: Option<&StateType>) -> bool {
-        let timeout = self.tracker.policy().heartbeat_timeout;
-        let mut shard = self.shard(self.shard_of(user));
-        let Some(known) = shard.users.get_mut(user) else { return false };
-        let is_connected =
-            known.live_since <= at && timeout.is_none_or(|limit| is_alive(known.last, at, limit));
-        if !is_connected {
-            return false;
-        }
-        known.last = known.last.max(at);
-        match &mut known.pending {
-            Some(pending) => {
-                if at < pending.first.0 {
-                    pending.first = (at, state.cloned());
-                }
-                if at > pending.last.0 {
-                    pending.last = (at, state.cloned());
-                }
-            }
-            None => {
-                known.pending = Some(Pending { first: (at, state.cloned()), last: (at, state.cloned()) });
-                shard.dirty.push(user.clone());
-            }
-        }
-        true
-    }
-
     /// Records the pending beats of a user, and then the envelope, in one commit; learns what the session is now.
-    async fn commit(&self, user: &UserId, envelope: Option<Envelope>) -> Result<Recorded, Error> {
-        let pending = self.pending(user);
-        let beats = pending.clone().map(|beats| Envelope::beats(user.clone(), beats.first, beats.last));
-        let verdicts = self.tracker.record_many(beats.into_iter().chain(envelope).collect()).await?;
+    async fn commit(&self, user: &UserId, envelope: Envelope) -> Result<Recorded, Error> {
+        let pending = self.shard(self.shard_of(user)).pending(user).cloned();
+        let beats = pending.as_ref().map(|beats| beats.envelope(user));
+        let verdicts = self.tracker.record_many(beats.into_iter().chain([envelope]).collect()).await?;
         let recorded = verdicts.into_iter().next_back();
         let recorded = recorded.ok_or_else(|| StoreError::backend("an envelope without a verdict"))?;
-        self.learn(
-            user,
-            recorded.as_ref().ok().and_then(|recorded| recorded.session.as_ref()),
-            pending.as_ref(),
-        );
-        Ok(recorded?)
-    }
-
-    /// Takes over what a commit said about a session, and that `written` is no longer pending.
-    fn learn(&self, user: &UserId, session: Option<&Session>, written: Option<&Pending>) {
         let mut shard = self.shard(self.shard_of(user));
-        shard.settle(user, written);
-        let pending = shard.users.get(user).and_then(|known| known.pending.clone());
-        match session {
-            Some(session) if session.current_state.is_live() => {
-                let last = pending.as_ref().map_or(session.last_heartbeat, |beats| beats.last.0);
-                let last = last.max(session.last_heartbeat);
-                shard.users.insert(user.clone(), Known { live_since: session.live_since, last, pending });
-            }
-            // Beats that came meanwhile are still owed to the store.
-            Some(_) if pending.is_some() => {}
-            Some(_) => drop(shard.users.remove(user)),
-            None => {}
+        if let Some(written) = &pending {
+            shard.settle(user, written);
         }
+        if let Ok(Recorded { session: Some(session), .. }) = &recorded {
+            shard.learn(user, session);
+        }
+        Ok(recorded?)
     }
 
     async fn flush_users(&self, shard: usize, users: &[UserId], flush: &mut Flush) -> Result<(), StoreError> {
         let timeout = self.tracker.policy().heartbeat_timeout;
         let pending: HashMap<UserId, Pending> = {
             let shard = self.shard(shard);
-            let pending =
-                users.iter().filter_map(|user| Some((user.clone(), shard.users.get(user)?.pending.clone()?)));
-            pending.collect()
+            users.iter().filter_map(|user| Some((user.clone(), shard.pending(user)?.clone()))).collect()
         };
         if pending.is_empty() {
             return Ok(());
         }
-        let beats = pending.iter().map(|(user, beats)| Beat {
-            user: user.clone(),
-            first: beats.first.0,
-            last: beats.last.0,
-            floor: timeout.map_or(Timestamp::MIN, |timeout| beats.first.0.saturating_sub(timeout)),
-        });
-        let not_taken = self.tracker.touch(beats.collect()).await?;
-        let envelopes = not_taken.iter().filter_map(|beat| {
-            let beats = pending.get(&beat.user)?;
-            Some(Envelope::beats(beat.user.clone(), beats.first.clone(), beats.last.clone()))
-        });
+        let beats = pending.iter().map(|(user, beats)| beats.beat(user, timeout)).collect();
+        let not_taken = self.tracker.touch(beats).await?;
+        let envelopes =
+            not_taken.iter().filter_map(|beat| Some(pending.get(&beat.user)?.envelope(&beat.user)));
         let verdicts = self.tracker.record_many(envelopes.collect()).await?;
-        {
-            let mut shard = self.shard(shard);
-            pending.iter().for_each(|(user, written)| shard.settle(user, Some(written)));
-        }
+        let mut shard = self.shard(shard);
+        pending.iter().for_each(|(user, written)| shard.settle(user, written));
         for (beat, verdict) in not_taken.iter().zip(&verdicts) {
-            // A beat that is refused now is of a user who was erased meanwhile: there is nobody to keep alive.
-            let session = verdict.as_ref().ok().and_then(|recorded| recorded.session.as_ref());
-            self.learn(&beat.user, session, None);
+            match verdict {
+                Ok(Recorded { session: Some(session), .. }) => shard.learn(&beat.user, session),
+                // Refused now is who was erased meanwhile: there is nobody to keep alive.
+                _ => shard.forget(&beat.user),
+            }
         }
         flush.beats = flush.beats.saturating_add(pending.len() as u64);
         flush.recorded = flush.recorded.saturating_add(not_taken.len() as u64);
@@ -537,29 +390,12 @@ impl Beats {
         if seen.is_empty() { Ok(()) } else { backing.touch(seen).await }
     }
 
-    /// Raises a session to what this process knows and has not written yet.
-    fn overlay(&self, session: &mut Session) {
-        let Some(pending) = self.pending(&session.user) else { return };
-        let timeout = self.tracker.policy().heartbeat_timeout;
-        let is_connected = session.live_since <= pending.first.0
-            && timeout.is_none_or(|limit| is_alive(session.last_heartbeat, pending.first.0, limit));
-        if session.current_state.is_live() && is_connected {
-            session.last_heartbeat = session.last_heartbeat.max(pending.last.0);
-        }
-    }
-
-    fn pending(&self, user: &UserId) -> Option<Pending> {
-        self.shard(self.shard_of(user)).users.get(user)?.pending.clone()
-    }
-
     /// Forgets the users of one part that have nothing pending and would have to be recorded anyway.
     fn forget_idle(&self) {
         let policy = self.tracker.policy();
         let limit = policy.heartbeat_timeout.unwrap_or(policy.online_window);
-        let now = self.tracker.now();
-        let shard = self.next_evicted.fetch_add(1, Ordering::Relaxed);
-        let mut shard = self.shard(shard.checked_rem(SHARDS).unwrap_or_default());
-        shard.users.retain(|_, known| known.pending.is_some() || is_alive(known.last, now, limit));
+        let shard = self.next_evicted.fetch_add(1, Ordering::Relaxed).checked_rem(SHARDS);
+        self.shard(shard.unwrap_or_default()).forget_idle(self.tracker.now(), limit);
     }
 
     fn shard_of(&self, user: &UserId) -> usize {
@@ -576,22 +412,5 @@ impl Beats {
 impl fmt::Debug for Beats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Beats").field("tracker", &self.tracker).finish_non_exhaustive()
-    }
-}
-
-impl Shard {
-    /// What `written` says is no longer pending; what was added to it since, is.
-    fn settle(&mut self, user: &UserId, written: Option<&Pending>) {
-        let (Some(known), Some(written)) = (self.users.get_mut(user), written) else { return };
-        match &mut known.pending {
-            Some(pending) if pending == written => known.pending = None,
-            Some(pending) => {
-                if pending.first == written.first {
-                    pending.first = written.last.clone();
-                }
-                self.dirty.push(user.clone());
-            }
-            None => {}
-        }
     }
 }

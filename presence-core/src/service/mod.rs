@@ -2,4 +2,8 @@
 
 mod batcher;
 pub(crate) mod beats;
+pub(crate) mod heartbeat;
+pub(crate) mod page;
+mod pending;
+pub(crate) mod recorded;
 pub(crate) mod tracker;

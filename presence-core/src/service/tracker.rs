@@ -5,13 +5,10 @@ use std::{fmt, sync::Arc};
 use chrono::NaiveDate;
 
 use crate::{
-    Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Clock, DaySummary, Envelope, Erasure,
-    Error, Facts, Outcome, Place, Policy, Record, Rejection, Session, Status, StoreError, Timestamp, UserId,
-    Window, Zone, expire, service::batcher::Batcher,
+    Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Clock, Cursor, DaySummary, Envelope,
+    Erasure, Error, Facts, Outcome, Page, Place, Policy, Record, Recorded, Rejection, Status, StoreError,
+    Timestamp, UserId, Window, Zone, expire, service::batcher::Batcher,
 };
-
-/// The most items of a page.
-const PAGE: usize = 1000;
 
 /// Tracks what users are doing, and for how long, on a store of your choice.
 ///
@@ -46,34 +43,6 @@ struct Parts {
     batcher: Batcher,
 }
 
-/// What a recorded envelope came to.
-///
-/// ```
-/// # use std::sync::Arc;
-/// # use presence_core::{Envelope, ManualClock, MemoryStore, StateType, Timestamp, Tracker, UserId};
-/// # futures_executor::block_on(async {
-/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
-/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
-/// # let alice = UserId::new("alice")?;
-/// let first = tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
-/// let again = tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
-/// assert!(first.created && !again.created); // the second was redundant:
-/// assert_eq!(first.checkpoint, again.checkpoint); // it is answered with the row in force
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # }).unwrap();
-/// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Recorded {
-    /// The session after the commit that the envelope was part of.
-    pub session: Option<Session>,
-    /// To a report: its row, or the row in force where it was redundant. To a heartbeat: `None`.
-    pub checkpoint: Option<Checkpoint>,
-    /// Whether the report wrote that row, now or when its event id was first used.
-    pub created: bool,
-    /// Whether the commit changed the timeline.
-    pub changed: bool,
-}
-
 /// What a sweep did.
 ///
 /// ```
@@ -96,61 +65,6 @@ pub struct Sweep {
     pub lapsed: u64,
     /// Whether there may be more: the limit was reached.
     pub more: bool,
-}
-
-/// A page of a longer list.
-///
-/// ```
-/// # use std::sync::Arc;
-/// # use presence_core::{Envelope, ManualClock, MemoryStore, StateType, Timestamp, Tracker, UserId, Window};
-/// # futures_executor::block_on(async {
-/// # let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)?));
-/// # let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
-/// # let alice = UserId::new("alice")?;
-/// for state in ["Working", "Gaming", "Reading"] {
-///     tracker.record(Envelope::checkpoint(alice.clone(), StateType::new(state)?)).await?;
-/// }
-/// let first = tracker.history(&alice, Window::all(), None, 2).await?;
-/// let second = tracker.history(&alice, Window::all(), first.next, 2).await?;
-/// assert_eq!((first.items.len(), second.items.len(), second.next), (2, 1, None));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # }).unwrap();
-/// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Page<T, C> {
-    /// What is on the page.
-    pub items: Vec<T>,
-    /// Where the next page begins; `None` on the last one.
-    pub next: Option<C>,
-}
-
-/// A place in a history: after the row of this instant and id.
-///
-/// ```
-/// use presence_core::Cursor;
-///
-/// let cursor: Cursor = "1717161600000-42".parse()?;
-/// assert_eq!(cursor.to_string(), "1717161600000-42");
-/// # Ok::<(), presence_core::Rejection>(())
-/// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Cursor(Timestamp, CheckpointId);
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.0.as_millis(), self.1)
-    }
-}
-
-impl std::str::FromStr for Cursor {
-    type Err = Rejection;
-
-    fn from_str(text: &str) -> Result<Self, Rejection> {
-        let (at, id) = text.split_once('-').ok_or(Rejection::InvalidCursor)?;
-        let number = |text: &str| text.parse::<i64>().map_err(|_| Rejection::InvalidCursor);
-        let at = Timestamp::from_millis(number(at)?).map_err(|_| Rejection::InvalidCursor)?;
-        Ok(Self(at, CheckpointId::new(number(id)?).map_err(|_| Rejection::InvalidCursor)?))
-    }
 }
 
 impl Tracker {
@@ -308,9 +222,9 @@ impl Tracker {
         limit: usize,
     ) -> Result<Page<Checkpoint, Cursor>, Error> {
         let ask = Page::<Checkpoint, Cursor>::ask(limit)?;
-        let before = after.map(|Cursor(at, id)| (at, id));
+        let before = after.map(|after| (after.at, after.id));
         let items = self.shared.query.history(user, window, before, ask).await?;
-        Ok(Page::cut(items, limit, |row| Cursor(row.at, row.id)))
+        Ok(Page::cut(items, limit, |row| Cursor { at: row.at, id: row.id }))
     }
 
     /// Everything that is stored about a user, `limit` records to a page. A page is one snapshot, an export of several
@@ -355,20 +269,5 @@ impl Tracker {
 impl fmt::Debug for Tracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracker").field("policy", &self.shared.policy).finish_non_exhaustive()
-    }
-}
-
-impl<T, C> Page<T, C> {
-    /// How many items to ask for, to know whether there is another page.
-    pub(crate) fn ask(limit: usize) -> Result<usize, Rejection> {
-        if (1..=PAGE).contains(&limit) { Ok(limit.saturating_add(1)) } else { Err(Rejection::InvalidLimit) }
-    }
-
-    /// Cuts what was asked for to the page.
-    pub(crate) fn cut(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> C) -> Self {
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(place);
-        Self { items, next }
     }
 }

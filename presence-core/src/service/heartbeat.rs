@@ -1,0 +1,81 @@
+//! Heartbeats as clients send them, and what becomes of them.
+
+use crate::{InstallId, Member, Recorded, StateType, Timestamp, UserId};
+
+/// A heartbeat of a user, of an install whose user is not known, or of both.
+///
+/// ```
+/// use presence_core::{Heartbeat, InstallId, UserId};
+///
+/// let phone = InstallId::new("phone-4711")?;
+/// let anonymous = Heartbeat::of_install(phone.clone());
+/// let logged_in = Heartbeat::of_user(UserId::new("alice")?).on(phone);
+/// # let _ = (anonymous, logged_in);
+/// # Ok::<(), presence_core::Rejection>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Heartbeat {
+    pub(super) member: Member,
+    pub(super) install: Option<InstallId>,
+    pub(super) at: Option<Timestamp>,
+    pub(super) state: Option<StateType>,
+}
+
+impl Heartbeat {
+    const fn new(member: Member) -> Self {
+        Self { member, install: None, at: None, state: None }
+    }
+
+    /// A heartbeat of a user: it keeps the session alive, and the user online.
+    #[must_use]
+    pub const fn of_user(user: UserId) -> Self {
+        Self::new(Member::User(user))
+    }
+
+    /// A heartbeat of an install whose user is not known: it counts as online, and has no session.
+    #[must_use]
+    pub const fn of_install(install: InstallId) -> Self {
+        Self::new(Member::Install(install))
+    }
+
+    /// The install that a user's heartbeat comes from: it stops counting as a member of its own.
+    #[must_use]
+    pub fn on(mut self, install: InstallId) -> Self {
+        self.install = Some(install);
+        self
+    }
+
+    /// When it happened; without it, when it is taken. See [`Envelope::at`].
+    #[must_use]
+    pub const fn at(mut self, at: Timestamp) -> Self {
+        self.at = Some(at);
+        self
+    }
+
+    /// What it brings a silent or new user to; see [`Envelope::heartbeat_in`].
+    #[must_use]
+    pub fn waking_to(mut self, state: StateType) -> Self {
+        self.state = Some(state).filter(StateType::is_live);
+        self
+    }
+}
+
+/// What became of a heartbeat: see [`Beats`] for both.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Taken {
+    /// It is in memory, and will be durable with the next flush; or it was of an install, which has no session.
+    Pending,
+    /// It changed more than the last sign of life, or might have, and was committed.
+    Committed(Recorded),
+}
+
+/// What a flush wrote.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Flush {
+    /// How many users' beats were written.
+    pub beats: u64,
+    /// How many of those the store did not take as they were, so that they were recorded one by one.
+    pub recorded: u64,
+    /// How many changes of the online members were written.
+    pub members: u64,
+}

@@ -1,0 +1,151 @@
+//! What one process knows of live users, and has not written yet.
+
+use std::{collections::HashMap, time::Duration};
+
+use foldhash::fast::RandomState;
+
+use crate::{Beat, Envelope, Session, StateType, Timestamp, UserId, is_alive};
+
+/// A sign of life, and what it would wake to.
+type Sign = (Timestamp, Option<StateType>);
+
+/// Beats that are not written yet: alive without a break from first to last.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Pending {
+    first: Sign,
+    last: Sign,
+}
+
+impl Pending {
+    /// As a store takes them, where they only continue a life.
+    pub(super) fn beat(&self, user: &UserId, timeout: Option<Duration>) -> Beat {
+        let (first, last) = (self.first.0, self.last.0);
+        let floor = timeout.map_or(Timestamp::MIN, |timeout| first.saturating_sub(timeout));
+        Beat { user: user.clone(), first, last, floor }
+    }
+
+    /// As they are recorded otherwise.
+    pub(super) fn envelope(&self, user: &UserId) -> Envelope {
+        Envelope::beats(user.clone(), self.first.clone(), self.last.clone())
+    }
+
+    /// Raises a session by them, as writing them would.
+    pub(super) fn raise(&self, session: &mut Session, timeout: Option<Duration>) {
+        if session.current_state.is_live()
+            && is_connected(session.live_since, session.last_heartbeat, self.first.0, timeout)
+        {
+            session.last_heartbeat = session.last_heartbeat.max(self.last.0);
+        }
+    }
+
+    fn add(&mut self, sign: Sign) {
+        if sign.0 < self.first.0 {
+            self.first = sign;
+        } else if sign.0 > self.last.0 {
+            self.last = sign;
+        }
+    }
+}
+
+/// Whether a sign at `at` continues a life that is unbroken from `live_since` to `last`.
+fn is_connected(live_since: Timestamp, last: Timestamp, at: Timestamp, timeout: Option<Duration>) -> bool {
+    live_since <= at && timeout.is_none_or(|limit| is_alive(last, at, limit))
+}
+
+/// A live user.
+#[derive(Debug)]
+struct Known {
+    live_since: Timestamp,
+    /// The last sign of life, pending ones included.
+    last: Timestamp,
+    pending: Option<Pending>,
+}
+
+/// Some of the users.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    users: HashMap<UserId, Known, RandomState>,
+    /// Whose beats are pending; some may have been written since.
+    dirty: Vec<UserId>,
+}
+
+impl Shard {
+    /// Keeps a beat, if the user is known to be live and the beat continues that life; otherwise it changes more.
+    pub(super) fn keep(
+        &mut self,
+        user: &UserId,
+        at: Timestamp,
+        state: Option<&StateType>,
+        timeout: Option<Duration>,
+    ) -> bool {
+        let Some(known) = self.users.get_mut(user) else { return false };
+        if !is_connected(known.live_since, known.last, at, timeout) {
+            return false;
+        }
+        known.last = known.last.max(at);
+        let sign = (at, state.cloned());
+        match &mut known.pending {
+            Some(pending) => pending.add(sign),
+            None => {
+                known.pending = Some(Pending { first: sign.clone(), last: sign });
+                self.dirty.push(user.clone());
+            }
+        }
+        true
+    }
+
+    pub(super) fn pending(&self, user: &UserId) -> Option<&Pending> {
+        self.users.get(user)?.pending.as_ref()
+    }
+
+    /// Who may have something pending; the next call tells of others.
+    pub(super) fn take_dirty(&mut self) -> Vec<UserId> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Tells of these again at the next call.
+    pub(super) fn put_back(&mut self, users: Vec<UserId>) {
+        self.dirty.extend(users);
+    }
+
+    /// What `written` says is no longer pending; what was added to it since, is.
+    pub(super) fn settle(&mut self, user: &UserId, written: &Pending) {
+        let Some(known) = self.users.get_mut(user) else { return };
+        match &mut known.pending {
+            Some(pending) if pending == written => known.pending = None,
+            Some(pending) => {
+                if pending.first == written.first {
+                    pending.first = written.last.clone();
+                }
+                self.dirty.push(user.clone());
+            }
+            None => {}
+        }
+    }
+
+    /// Takes over what the store said about a session.
+    pub(super) fn learn(&mut self, user: &UserId, session: &Session) {
+        let pending = self.users.get_mut(user).and_then(|known| known.pending.take());
+        if session.current_state.is_live() {
+            let written = session.last_heartbeat;
+            let last = pending.as_ref().map_or(written, |beats| beats.last.0.max(written));
+            let known = Known { live_since: session.live_since, last, pending };
+            self.users.insert(user.clone(), known);
+        } else if let Some(beats) = pending {
+            // Beats that came meanwhile are still owed to the store; they alone are known to belong together.
+            let known = Known { live_since: beats.first.0, last: beats.last.0, pending: Some(beats) };
+            self.users.insert(user.clone(), known);
+        } else {
+            self.users.remove(user);
+        }
+    }
+
+    pub(super) fn forget(&mut self, user: &UserId) {
+        self.users.remove(user);
+    }
+
+    /// Forgets whoever has nothing pending and was last heard of longer than `limit` ago.
+    pub(super) fn forget_idle(&mut self, now: Timestamp, limit: Duration) {
+        self.users.retain(|_, known| known.pending.is_some() || is_alive(known.last, now, limit));
+    }
+}
