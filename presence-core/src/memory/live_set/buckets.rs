@@ -112,6 +112,20 @@ impl Buckets {
         queue.get(position as usize).copied()
     }
 
+    /// Takes out all who wait in `second`, and counts nobody there any more.
+    pub(super) fn take_all(&mut self, second: u32) -> Vec<u32> {
+        let (number, at) = page_of(second);
+        let Some(page) = self.pages.get_mut(&number) else { return Vec::new() };
+        page.count = page.count.wrapping_sub(page.counts[at]);
+        page.counts[at] = 0;
+        page.queued &= !(1 << at);
+        let queue = std::mem::take(&mut page.queues[at]);
+        if page.is_empty() {
+            self.pages.remove(&number);
+        }
+        queue
+    }
+
     /// Who waits in `second`.
     pub(super) fn queue(&self, second: u32) -> &[u32] {
         let (page, at) = page_of(second);

@@ -142,9 +142,16 @@ impl Slots {
         self.chunks.len()
     }
 
-    /// The slots of one chunk; none where there is no such chunk.
-    pub(super) fn chunk(&self, index: usize) -> Option<&[Slot]> {
-        self.chunks.get(index).map(|chunk| &*chunk.slots)
+    /// The slots of one chunk, and their numbers; none where there is no such chunk.
+    pub(super) fn chunk(&self, index: usize) -> Option<impl Iterator<Item = (u32, &Slot)>> {
+        let slots = &self.chunks.get(index)?.slots;
+        let first = u32::try_from(index.checked_mul(CHUNK)?).ok()?;
+        Some((first..).zip(slots))
+    }
+
+    /// Whether the next slot takes more memory.
+    pub(super) const fn is_full(&self) -> bool {
+        self.free == NONE
     }
 
     /// A slot for a new member, of whom nothing is known yet.
@@ -153,7 +160,7 @@ impl Slots {
     ///
     /// At 4 billion members, which need 256 GiB; nothing has changed then.
     pub(super) fn insert(&mut self, member: MemberRef<'_>, hash: u32) -> u32 {
-        if self.free == NONE {
+        if self.is_full() {
             self.grow();
         }
         let id = self.free;
