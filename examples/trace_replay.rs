@@ -21,12 +21,12 @@ use presence_core::{
     Status, Timestamp, Tracker, UserId, Window,
 };
 use presence_sqlite::SqliteStore;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Replays a trace of joins, messages and leaves, and prints who did what for how long.
 #[derive(Parser)]
 struct Args {
-    /// The trace: one JSON event a line, in order of time.
+    /// The trace: one JSON event a line; a line stamped before the one above it is taken as late.
     file: PathBuf,
     /// Silence in seconds after which a user is Offline; 0 is never.
     #[arg(long, value_name = "SECS")]
@@ -44,7 +44,7 @@ struct Args {
 
 /// One line of a trace.
 #[derive(Deserialize)]
-struct Line {
+struct Event {
     at: String,
     user: String,
     kind: Kind,
@@ -84,7 +84,7 @@ impl Trace {
 }
 
 fn event(line: &str, number: usize) -> Result<(Timestamp, Envelope), Failure> {
-    let Line { at, user, kind } = serde_json::from_str(line)?;
+    let Event { at, user, kind } = serde_json::from_str(line)?;
     let at = Timestamp::from_datetime(at.parse()?)?;
     let user = UserId::new(user)?;
     let envelope = match kind {
@@ -128,7 +128,9 @@ where
     }
     let mut out = std::io::stdout().lock();
     if args.json {
-        lives.iter().try_for_each(|life| writeln!(out, "{}", life.json()))?;
+        for life in &lives {
+            writeln!(out, "{}", serde_json::to_string(&life.line())?)?;
+        }
         return Ok(());
     }
     print_table(&mut out, &lives, trace.span, args.top)?;
@@ -143,8 +145,9 @@ where
 async fn record(tracker: &Tracker, clock: &ManualClock, trace: &Trace) -> Result<(), Failure> {
     let mut done = 0;
     for minute in trace.envelopes.chunk_by(|a, b| a.0.as_secs() / 60 == b.0.as_secs() / 60) {
-        let (now, _) = minute.last().ok_or("an empty minute")?;
-        clock.set(*now);
+        // What comes late does not take the clock back.
+        let latest = minute.iter().map(|(at, _)| *at).max().ok_or("an empty minute")?;
+        clock.set(latest.max(clock.now()));
         for verdict in
             tracker.record_many(minute.iter().map(|(_, envelope)| envelope.clone()).collect()).await?
         {
@@ -166,6 +169,14 @@ fn progress(done: usize, all: usize, now: Timestamp) {
     }
 }
 
+/// What `--json` prints about one user.
+#[derive(Serialize)]
+struct Line<'a> {
+    user: &'a str,
+    durations_ms: BTreeMap<&'a str, u128>,
+    offline_rows: usize,
+}
+
 /// What the trace says about one user.
 struct Life {
     status: Status,
@@ -175,18 +186,10 @@ struct Life {
 }
 
 impl Life {
-    fn json(&self) -> serde_json::Value {
-        let durations: BTreeMap<_, _> = self
-            .status
-            .durations
-            .iter()
-            .map(|part| (part.state.as_str(), part.duration.as_millis() as u64))
-            .collect();
-        serde_json::json!({
-            "user": self.status.user.as_str(),
-            "durations_ms": durations,
-            "offline_rows": self.offline_rows,
-        })
+    fn line(&self) -> Line<'_> {
+        let parts = self.status.durations.iter();
+        let durations_ms = parts.map(|part| (part.state.as_str(), part.duration.as_millis())).collect();
+        Line { user: self.status.user.as_str(), durations_ms, offline_rows: self.offline_rows }
     }
 
     fn time_in(&self, state: &StateType) -> Duration {

@@ -45,14 +45,14 @@ impl Heartbeat {
         self
     }
 
-    /// When it happened; without it, when it is taken. See [`Envelope::at`].
+    /// When it happened; without it, when it is taken. See [`Envelope::at`](crate::Envelope::at).
     #[must_use]
     pub const fn at(mut self, at: Timestamp) -> Self {
         self.at = Some(at);
         self
     }
 
-    /// What it brings a silent or new user to; see [`Envelope::heartbeat_in`].
+    /// What it brings a silent or new user to; see [`Envelope::heartbeat_in`](crate::Envelope::heartbeat_in).
     #[must_use]
     pub fn waking_to(mut self, state: StateType) -> Self {
         self.state = Some(state).filter(StateType::is_live);
@@ -60,7 +60,7 @@ impl Heartbeat {
     }
 }
 
-/// What became of a heartbeat: see [`Beats`] for both.
+/// What became of a heartbeat: see [`Beats`](crate::Beats) for both.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Taken {
     /// It is in memory, and will be durable with the next flush; or it was of an install, which has no session.
