@@ -73,7 +73,8 @@ fn a_beat_that_changes_the_state_is_committed_and_others_wait_for_the_flush() {
     let w = Nodes::one();
     assert!(matches!(beat(w.now(1000), "alice"), Taken::Committed(recorded) if recorded.changed));
     for second in [1010, 1020, 1030] {
-        assert_eq!(beat(w.now(second), "alice"), Taken::Pending);
+        let kept = Taken::Kept { current_state: StateType::Online, last_heartbeat: at(second) };
+        assert_eq!(beat(w.now(second), "alice"), kept);
     }
     let stored = || block_on(w.store.facts(&user("alice"), &[])).expect("works").expect("alice").session;
     assert_eq!(stored().last_heartbeat, at(1000));

@@ -50,7 +50,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// let beats = Beats::new(Tracker::new(Arc::new(MemoryStore::new()), SystemClock));
 /// let alice = UserId::new("alice")?;
 /// assert!(matches!(beats.beat(Heartbeat::of_user(alice.clone())).await?, Taken::Committed(_)));
-/// assert_eq!(beats.beat(Heartbeat::of_user(alice)).await?, Taken::Pending);
+/// assert!(matches!(beats.beat(Heartbeat::of_user(alice)).await?, Taken::Kept { .. }));
 /// assert_eq!(beats.online_count(Duration::from_secs(180)), 1);
 /// assert_eq!(beats.flush().await?.beats, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -151,14 +151,15 @@ impl Beats {
                 let at = self.stamp(at)?;
                 let member = MemberRef::Install((&install).into());
                 self.live.touch(SeenRef::Member { member, at, floor: self.floor(at) });
-                return Ok(Taken::Pending);
+                return Ok(Taken::Counted);
             }
         };
         let stamp = self.stamp(at)?;
         let timeout = self.tracker.policy().heartbeat_timeout;
-        if self.shard(self.shard_of(&user)).keep(&user, stamp, state.as_ref(), timeout) {
+        let kept = self.shard(self.shard_of(&user)).keep(&user, stamp, state.as_ref(), timeout);
+        if let Some(kept) = kept {
             self.see(&user, install.as_ref(), stamp);
-            return Ok(Taken::Pending);
+            return Ok(kept);
         }
         let envelope = match state {
             Some(state) => Envelope::heartbeat_in(user.clone(), state),

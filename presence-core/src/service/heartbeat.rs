@@ -63,8 +63,15 @@ impl Heartbeat {
 /// What became of a heartbeat: see [`Beats`](crate::Beats) for both.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Taken {
-    /// It is in memory, and will be durable with the next flush; or it was of an install, which has no session.
-    Pending,
+    /// It is in memory, and will be durable with the next flush: the user is still there, and nothing else changed.
+    Kept {
+        /// The state that the user is in.
+        current_state: StateType,
+        /// The last sign of life, this one included.
+        last_heartbeat: Timestamp,
+    },
+    /// It was of an install whose user is not known: it counts as online, and there is no session.
+    Counted,
     /// It changed more than the last sign of life, or might have, and was committed.
     Committed(Recorded),
 }

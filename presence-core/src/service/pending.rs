@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use foldhash::fast::RandomState;
 
-use crate::{Beat, Envelope, Session, StateType, Timestamp, UserId, is_alive};
+use crate::{Beat, Envelope, Session, StateType, Taken, Timestamp, UserId, is_alive};
 
 /// A sign of life, and what it would wake to.
 type Sign = (Timestamp, Option<StateType>);
@@ -55,6 +55,7 @@ fn is_connected(live_since: Timestamp, last: Timestamp, at: Timestamp, timeout: 
 /// A live user.
 #[derive(Debug)]
 struct Known {
+    state: StateType,
     live_since: Timestamp,
     /// The last sign of life, pending ones included.
     last: Timestamp,
@@ -70,17 +71,17 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// Keeps a beat, if the user is known to be live and the beat continues that life; otherwise it changes more.
+    /// Keeps a beat, if the user is known to be live and the beat continues that life; `None` where it changes more.
     pub(super) fn keep(
         &mut self,
         user: &UserId,
         at: Timestamp,
         state: Option<&StateType>,
         timeout: Option<Duration>,
-    ) -> bool {
-        let Some(known) = self.users.get_mut(user) else { return false };
+    ) -> Option<Taken> {
+        let known = self.users.get_mut(user)?;
         if !is_connected(known.live_since, known.last, at, timeout) {
-            return false;
+            return None;
         }
         known.last = known.last.max(at);
         let sign = (at, state.cloned());
@@ -91,7 +92,7 @@ impl Shard {
                 self.dirty.push(user.clone());
             }
         }
-        true
+        Some(Taken::Kept { current_state: known.state.clone(), last_heartbeat: known.last })
     }
 
     pub(super) fn pending(&self, user: &UserId) -> Option<&Pending> {
@@ -126,14 +127,16 @@ impl Shard {
     /// Takes over what the store said about a session.
     pub(super) fn learn(&mut self, user: &UserId, session: &Session) {
         let pending = self.users.get_mut(user).and_then(|known| known.pending.take());
+        let state = session.current_state.clone();
         if session.current_state.is_live() {
             let written = session.last_heartbeat;
             let last = pending.as_ref().map_or(written, |beats| beats.last.0.max(written));
-            let known = Known { live_since: session.live_since, last, pending };
+            let known = Known { state, live_since: session.live_since, last, pending };
             self.users.insert(user.clone(), known);
         } else if let Some(beats) = pending {
             // Beats that came meanwhile are still owed to the store; they alone are known to belong together.
-            let known = Known { live_since: beats.first.0, last: beats.last.0, pending: Some(beats) };
+            let (live_since, last) = (beats.first.0, beats.last.0);
+            let known = Known { state: StateType::Online, live_since, last, pending: Some(beats) };
             self.users.insert(user.clone(), known);
         } else {
             self.users.remove(user);
