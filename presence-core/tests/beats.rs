@@ -84,6 +84,29 @@ fn a_beat_that_changes_the_state_is_committed_and_others_wait_for_the_flush() {
 }
 
 #[test]
+fn many_beats_are_judged_one_by_one_and_committed_together() {
+    let w = Nodes::one();
+    beat(w.now(1000), "alice");
+    let node = w.now(1010);
+    let phone = InstallId::new("phone-4711").expect("an install");
+    let verdicts = block_on(node.beat_many(vec![
+        Heartbeat::of_user(user("alice")),
+        Heartbeat::of_user(user("bob")).at(at(1005)),
+        Heartbeat::of_user(user("carol")).at(at(9999)),
+        Heartbeat::of_install(phone),
+        Heartbeat::of_user(user("bob")).waking_to(StateType::Working),
+    ]))
+    .expect("a store that works");
+    assert!(matches!(verdicts[0], Ok(Taken::Kept { .. })), "alice is still there");
+    assert!(matches!(&verdicts[1], Ok(Taken::Committed(recorded)) if recorded.changed), "bob is new");
+    assert_eq!(verdicts[2].as_ref().expect_err("too far ahead").code(), "FUTURE_TIMESTAMP");
+    assert_eq!(verdicts[3], Ok(Taken::Counted));
+    assert!(matches!(&verdicts[4], Ok(Taken::Committed(_))));
+    assert_eq!(w.rows(&user("bob")), [(StateType::Online, 1005)]);
+    assert_eq!(w.nodes[0].online_count(MINUTES_3), 3);
+}
+
+#[test]
 fn a_status_shows_the_pending_beats() {
     let w = Nodes::one();
     beat(w.now(1000), "alice");

@@ -144,32 +144,45 @@ impl Beats {
     ///
     /// [`Error::Rejected`] or [`Error::Store`], as [`Tracker::record`]; then nothing was taken.
     pub async fn beat(&self, heartbeat: Heartbeat) -> Result<Taken, Error> {
-        let Heartbeat { member, install, at, state } = heartbeat;
-        let user = match member {
-            Member::User(user) => user,
-            Member::Install(install) => {
-                let at = self.stamp(at)?;
-                let member = MemberRef::Install((&install).into());
-                self.live.touch(SeenRef::Member { member, at, floor: self.floor(at) });
-                return Ok(Taken::Counted);
+        let verdicts = match self.keep(heartbeat)? {
+            Kept::Done(taken) => return Ok(taken),
+            Kept::Owed(owed) => self.commit(vec![owed]).await?,
+        };
+        let verdict = verdicts.into_iter().next();
+        Ok(verdict
+            .ok_or_else(|| StoreError::backend("a heartbeat without a verdict"))?
+            .map(Taken::Committed)?)
+    }
+
+    /// Takes many heartbeats, and commits those that change something together; one verdict per heartbeat, in order.
+    ///
+    /// # Errors
+    ///
+    /// The store failed: the heartbeats that only say that a live user is still there were taken, the others were not,
+    /// or where the error [`is_retryable`](StoreError::is_retryable), it is unknown. Taking all of them again is safe.
+    pub async fn beat_many(
+        &self,
+        heartbeats: Vec<Heartbeat>,
+    ) -> Result<Vec<Result<Taken, Rejection>>, StoreError> {
+        let mut verdicts = Vec::with_capacity(heartbeats.len());
+        let (mut owed, mut places) = (Vec::new(), Vec::new());
+        for heartbeat in heartbeats {
+            match self.keep(heartbeat) {
+                Ok(Kept::Done(taken)) => verdicts.push(Ok(taken)),
+                Ok(Kept::Owed(envelope)) => {
+                    places.push(verdicts.len());
+                    owed.push(envelope);
+                    verdicts.push(Ok(Taken::Counted));
+                }
+                Err(rejection) => verdicts.push(Err(rejection)),
             }
-        };
-        let stamp = self.stamp(at)?;
-        let timeout = self.tracker.policy().heartbeat_timeout;
-        let kept = self.shard(self.shard_of(&user)).keep(&user, stamp, state.as_ref(), timeout);
-        if let Some(kept) = kept {
-            self.see(&user, install.as_ref(), stamp);
-            return Ok(kept);
         }
-        let envelope = match state {
-            Some(state) => Envelope::heartbeat_in(user.clone(), state),
-            None => Envelope::heartbeat(user.clone()),
-        };
-        let recorded = self.commit(&user, envelope.at(stamp)).await?;
-        if recorded.session.as_ref().is_some_and(|session| self.is_present(session)) {
-            self.see(&user, install.as_ref(), stamp);
+        if !owed.is_empty() {
+            for (place, verdict) in places.into_iter().zip(self.commit(owed).await?) {
+                verdicts[place] = verdict.map(Taken::Committed);
+            }
         }
-        Ok(Taken::Committed(recorded))
+        Ok(verdicts)
     }
 
     /// Records an envelope durably, after the pending beats of its user and in one commit with them. An Offline that is
@@ -179,18 +192,10 @@ impl Beats {
     ///
     /// As [`Tracker::record`].
     pub async fn record(&self, envelope: Envelope) -> Result<Recorded, Error> {
-        let user = envelope.user().clone();
         let stamp = self.stamp(envelope.at)?;
-        let recorded = self.commit(&user, envelope).await?;
-        match &recorded.session {
-            Some(session) if self.is_present(session) => {
-                if session.last_heartbeat >= stamp {
-                    self.see(&user, None, stamp);
-                }
-            }
-            _ => self.live.leave(MemberRef::User((&user).into())),
-        }
-        Ok(recorded)
+        let verdicts = self.commit(vec![Owed { envelope, install: None, stamp }]).await?;
+        let verdict = verdicts.into_iter().next();
+        Ok(verdict.ok_or_else(|| StoreError::backend("an envelope without a verdict"))??)
     }
 
     /// Writes what is pending: beats to the tracker's store, members to the backing live set.
@@ -315,21 +320,68 @@ impl Beats {
         session.current_state.is_live() || lapse == Some(session.last_state_change)
     }
 
-    /// Records the pending beats of a user, and then the envelope, in one commit; learns what the session is now.
-    async fn commit(&self, user: &UserId, envelope: Envelope) -> Result<Recorded, Error> {
-        let pending = self.shard(self.shard_of(user)).pending(user).cloned();
-        let beats = pending.as_ref().map(|beats| beats.envelope(user));
-        let verdicts = self.tracker.record_many(beats.into_iter().chain([envelope]).collect()).await?;
-        let recorded = verdicts.into_iter().next_back();
-        let recorded = recorded.ok_or_else(|| StoreError::backend("an envelope without a verdict"))?;
-        let mut shard = self.shard(self.shard_of(user));
-        if let Some(written) = &pending {
-            shard.settle(user, written);
+    /// Keeps a heartbeat in memory where that is enough.
+    fn keep(&self, heartbeat: Heartbeat) -> Result<Kept, Rejection> {
+        let Heartbeat { member, install, at, state } = heartbeat;
+        let stamp = self.stamp(at)?;
+        let user = match member {
+            Member::User(user) => user,
+            Member::Install(install) => {
+                let member = MemberRef::Install((&install).into());
+                self.live.touch(SeenRef::Member { member, at: stamp, floor: self.floor(stamp) });
+                return Ok(Kept::Done(Taken::Counted));
+            }
+        };
+        let timeout = self.tracker.policy().heartbeat_timeout;
+        let kept = self.shard(self.shard_of(&user)).keep(&user, stamp, state.as_ref(), timeout);
+        if let Some(taken) = kept {
+            self.see(&user, install.as_ref(), stamp);
+            return Ok(Kept::Done(taken));
         }
-        if let Ok(Recorded { session: Some(session), .. }) = &recorded {
-            shard.learn(user, session);
+        let envelope = match state {
+            Some(state) => Envelope::heartbeat_in(user, state),
+            None => Envelope::heartbeat(user),
+        };
+        Ok(Kept::Owed(Owed { envelope: envelope.at(stamp), install, stamp }))
+    }
+
+    /// Records envelopes, each user's after its pending beats and in one commit with them; learns what the sessions
+    /// are now, and who is present.
+    async fn commit(&self, owed: Vec<Owed>) -> Result<Vec<Result<Recorded, Rejection>>, StoreError> {
+        let mut written: HashMap<UserId, Option<Pending>> = HashMap::new();
+        let (mut envelopes, mut places) = (Vec::with_capacity(owed.len()), Vec::with_capacity(owed.len()));
+        for Owed { envelope, .. } in &owed {
+            let user = envelope.user();
+            if !written.contains_key(user) {
+                let pending = self.shard(self.shard_of(user)).pending(user).cloned();
+                envelopes.extend(pending.as_ref().map(|beats| beats.envelope(user)));
+                written.insert(user.clone(), pending);
+            }
+            places.push(envelopes.len());
+            envelopes.push(envelope.clone());
         }
-        Ok(recorded?)
+        let mut all: Vec<_> = self.tracker.record_many(envelopes).await?.into_iter().map(Some).collect();
+        let mut verdicts = Vec::with_capacity(owed.len());
+        for (Owed { envelope, install, stamp }, place) in owed.into_iter().zip(places) {
+            let verdict = all.get_mut(place).and_then(Option::take);
+            let verdict = verdict.ok_or_else(|| StoreError::backend("an envelope without a verdict"))?;
+            let user = envelope.user();
+            let mut shard = self.shard(self.shard_of(user));
+            if let Some(Some(written)) = written.remove(user) {
+                shard.settle(user, &written);
+            }
+            if let Ok(Recorded { session: Some(session), .. }) = &verdict {
+                shard.learn(user, session);
+                drop(shard);
+                if !self.is_present(session) {
+                    self.live.leave(MemberRef::User(user.into()));
+                } else if envelope.is_sign() {
+                    self.see(user, install.as_ref(), stamp);
+                }
+            }
+            verdicts.push(verdict);
+        }
+        Ok(verdicts)
     }
 
     async fn flush_users(&self, shard: usize, users: &[UserId], flush: &mut Flush) -> Result<(), StoreError> {
@@ -408,6 +460,21 @@ impl Beats {
         // Nothing under this lock panics half way.
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What becomes of a heartbeat in memory.
+enum Kept {
+    /// That was all.
+    Done(Taken),
+    /// It changes something, or might, and has to be committed.
+    Owed(Owed),
+}
+
+/// An envelope to commit, and what the live set is to know of it.
+struct Owed {
+    envelope: Envelope,
+    install: Option<InstallId>,
+    stamp: Timestamp,
 }
 
 impl fmt::Debug for Beats {

@@ -95,6 +95,14 @@ impl Envelope {
         self
     }
 
+    /// Whether it says that the user is there: all but a report of Offline.
+    pub(crate) const fn is_sign(&self) -> bool {
+        match &self.command {
+            Command::Checkpoint { state, .. } => state.is_live(),
+            Command::Heartbeat { .. } | Command::Beats { .. } => true,
+        }
+    }
+
     /// When it happened, where that was given.
     #[must_use]
     pub const fn stamp(&self) -> Option<Timestamp> {
