@@ -1,0 +1,235 @@
+//! What the command line asks for.
+
+use std::{
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use clap::{
+    Args as _, CommandFactory as _, FromArgMatches as _,
+    error::{ContextKind, ErrorKind},
+    parser::ValueSource,
+};
+
+use super::{Config, ConfigError, Environment, environment::Origin, value};
+
+/// What the server is to do.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Serve, until a signal ends it.
+    Serve(Config),
+    /// Print [`Config::effective`] and end with 0.
+    CheckConfig(Config),
+    /// Ask `url`, and end with 0 where it answers with a success.
+    Healthcheck {
+        /// An `http` URL with a host.
+        url: String,
+    },
+    /// Print the text, help or version, on standard output and end with 0.
+    Print(String),
+}
+
+/// Who is online, and what they are doing: a presence server.
+///
+/// Every option is a flag and a variable. A flag wins over the variable, the variable over the
+/// file .env of the working directory or above it, and that over the default. An empty variable
+/// is unset; an unknown one whose name begins with PRESENCE_ is refused.
+///
+/// Exit codes: 0 done, 1 failure, 2 wrong usage, 78 wrong configuration.
+#[derive(Debug, clap::Parser)]
+#[command(name = "presence-server", version, verbatim_doc_comment)]
+struct Cli {
+    #[command(subcommand)]
+    task: Option<Task>,
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Task {
+    /// Run the server; what is done where no command is given.
+    Serve,
+    /// Print the configuration that counts, or say what is wrong
+    ///
+    /// One NAME=value per line, which could be a .env itself; an empty value is unset. Ends with
+    /// 0, or with 78 where the server would not start. Nothing is opened.
+    #[command(verbatim_doc_comment)]
+    CheckConfig,
+    /// Ask a running server whether it lives, and end with 0 where it does.
+    Healthcheck {
+        /// What to ask. Default: /livez at the address that the configuration names.
+        #[arg(long, value_parser = value::http_url)]
+        url: Option<String>,
+    },
+}
+
+/// Arguments that are in order by themselves.
+#[derive(Debug)]
+pub(super) enum CommandLine {
+    /// They say everything.
+    Whole(Command),
+    /// They are to be read again together with the variables of the options in `unset`.
+    Partial { args: Vec<OsString>, unset: Vec<String> },
+}
+
+impl CommandLine {
+    /// Reads the arguments alone.
+    pub(super) fn parse<A>(args: A) -> Result<Self, ConfigError>
+    where
+        A: IntoIterator<Item: Into<OsString>>,
+    {
+        let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        if args.is_empty() {
+            args.push("presence-server".into());
+        }
+        let matches = match command().try_get_matches_from(&args) {
+            Ok(matches) => matches,
+            Err(error) if !error.use_stderr() => {
+                return Ok(Self::Whole(Command::Print(error.render().to_string())));
+            }
+            Err(error) => return Err(refusal(&error, &args, |_| Origin::Flag)),
+        };
+        if let Ok(Cli { task: Some(Task::Healthcheck { url: Some(url) }), .. }) =
+            Cli::from_arg_matches(&matches)
+        {
+            // Whatever the variables say, they say nothing about another server.
+            return Ok(Self::Whole(Command::Healthcheck { url }));
+        }
+        let is_given = |id: &String| matches.value_source(id) == Some(ValueSource::CommandLine);
+        Ok(Self::Partial { unset: options().filter(|id| !is_given(id)).collect(), args })
+    }
+
+    /// Adds the variables, and checks the whole.
+    ///
+    /// clap could read variables itself (`Arg::env`), but only those of the process, which a test cannot give without
+    /// `unsafe`; it takes an empty one as a value; and its message shows the value. So variables become flags in
+    /// front of the others, only for options that no flag has set. `env` is not asked where it does not matter.
+    pub(super) fn resolve(
+        self,
+        env: impl FnOnce() -> Result<Environment, ConfigError>,
+    ) -> Result<Command, ConfigError> {
+        let (mut args, unset) = match self {
+            Self::Whole(command) => return Ok(command),
+            Self::Partial { args, unset } => (args, unset),
+        };
+        let env = env()?;
+        let known: Vec<String> = options().map(|id| variable(&id)).collect();
+        env.refuse_unknown(&known)?;
+        let mut flags = Vec::new();
+        for id in unset {
+            if let Some(value) = env.text(&variable(&id))? {
+                flags.push(OsString::from(format!("--{}={value}", id.replace('_', "-"))));
+            }
+        }
+        args.splice(1..1, flags);
+        let cli = command()
+            .try_get_matches_from(&args)
+            .and_then(|matches| Cli::from_arg_matches(&matches))
+            .map_err(|error| refusal(&error, &args, |name| env.origin(name)))?;
+        cli.config.check()?;
+        Ok(match cli.task {
+            None | Some(Task::Serve) => Command::Serve(cli.config),
+            Some(Task::CheckConfig) => Command::CheckConfig(cli.config),
+            Some(Task::Healthcheck { url }) => {
+                Command::Healthcheck { url: url.unwrap_or_else(|| liveness(cli.config.bind())) }
+            }
+        })
+    }
+}
+
+/// The command of clap: options are accepted before and after the subcommand, and their help names the variable.
+fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| {
+        let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+        let mut notes = format!("[env: {}]", variable(arg.get_id().as_str()));
+        for default in arg.get_default_values() {
+            notes.push_str(&format!(" [default: {}]", default.display()));
+        }
+        // The same text for -h and --help: a shorter one would be a second reference.
+        arg.global(true).hide_default_value(true).help(format!("{help}\n{notes}")).long_help(None::<&str>)
+    })
+}
+
+/// The ids of all options that have a variable.
+fn options() -> impl Iterator<Item = String> {
+    let command = Config::augment_args(clap::Command::new("options"));
+    let ids: Vec<String> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
+    ids.into_iter()
+}
+
+/// The variable of the option `id`.
+fn variable(id: &str) -> String {
+    id.replace('-', "_").to_ascii_uppercase()
+}
+
+/// What to say about arguments that clap refuses; values are left out.
+fn refusal(error: &clap::Error, args: &[OsString], origin: impl Fn(&str) -> Origin) -> ConfigError {
+    use std::error::Error as _;
+
+    let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    if let (ErrorKind::ValueValidation, Some(reason)) = (error.kind(), error.source()) {
+        // `--name <VALUE>` or `--name[=<VALUE>]`.
+        let id = flag.trim_start_matches('-').split([' ', '[', '=']).next().unwrap_or_default();
+        let variable = variable(id);
+        return match options().any(|id| self::variable(&id) == variable) {
+            true => ConfigError::BadValue {
+                origin: origin(&variable),
+                name: variable,
+                reason: reason.to_string(),
+            },
+            false => ConfigError::BadValue {
+                name: format!("--{id}"),
+                reason: reason.to_string(),
+                origin: Origin::Flag,
+            },
+        };
+    }
+    // Whoever prints errors says that it is one.
+    let text = error.render().to_string();
+    let mut text = text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned();
+    // clap repeats a stray argument, or a value where none belongs, which may be the URL of a database. The longest
+    // first, so that no part of it stays because another argument is its beginning.
+    let mut strays: Vec<String> = args
+        .iter()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy())
+        .flat_map(|arg| [arg.split_once('=').map(|(_, value)| value.to_owned()), Some(arg.into_owned())])
+        .flatten()
+        .filter(|arg| arg.contains(['@', ':']))
+        .collect();
+    strays.sort_by_key(|stray| std::cmp::Reverse(stray.len()));
+    for stray in strays {
+        text = text.replace(&stray, "…");
+    }
+    ConfigError::Usage(text)
+}
+
+/// Where a server that listens on `bind` says that it lives. The unspecified addresses can be listened on, but not
+/// everywhere asked.
+fn liveness(bind: SocketAddr) -> String {
+    let ip = match bind.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}/livez", SocketAddr::new(ip, bind.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn settings_name_every_option_in_the_order_of_the_help() {
+        let line = CommandLine::parse(["presence-server"]).unwrap();
+        let Ok(Command::Serve(config)) = line.resolve(|| Ok(Environment::default())) else { panic!() };
+        let settings: Vec<String> = config.settings().into_iter().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(settings, options().map(|id| variable(&id)).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,290 @@
+//! The settings of the server: flags, environment, `.env`, and what is refused.
+//!
+//! Every option has one name in three spellings: the field `online_window_seconds`, the flag
+//! `--online-window-seconds` and the variable `ONLINE_WINDOW_SECONDS`. `presence-server --help` is the reference.
+
+mod command;
+mod environment;
+mod error;
+mod log_format;
+mod store_url;
+mod value;
+
+use std::{env, ffi::OsString, fmt, net::SocketAddr, time::Duration};
+
+use presence_core::{Policy, Zone};
+use presence_sqlite::Durability;
+
+pub use self::{
+    command::Command,
+    environment::{Environment, Origin},
+    error::ConfigError,
+    log_format::LogFormat,
+    store_url::{StoreUrl, StoreUrlError},
+};
+use self::{
+    command::CommandLine,
+    value::{address, count, flag, millis, seconds},
+};
+
+/// Where the server listens when nothing is said.
+const DEFAULT_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3000);
+/// The longest length that is taken, in seconds: beyond, somebody meant another unit.
+const YEAR: u64 = 365 * 24 * 60 * 60;
+/// The longest that a beat may stay in memory only, in milliseconds.
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
+/// The settings of one server, parsed and checked against each other.
+///
+/// ```
+/// use presence_server::config::{Command, Config, Environment};
+///
+/// let env = Environment::new([("HEARTBEAT_TIMEOUT_SECS", "0"), ("BIND_ADDRESS", "")]);
+/// let Command::Serve(config) = Config::from_env_and_args(["presence-server"], &env)? else { unreachable!() };
+/// assert_eq!(config.bind().to_string(), "127.0.0.1:3000");
+/// assert_eq!(config.policy().heartbeat_timeout, None);
+/// # Ok::<(), presence_server::config::ConfigError>(())
+/// ```
+// The doc comments of the fields are the text of `--help`: they are written for the operator, and keep their lines.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Where the server listens: an IP address and a port; names are not looked up.
+    /// Without it LISTEN_ADDR counts, and without that 127.0.0.1:3000.
+    /// Whatever is not loopback is refused unless PRESENCE_INSECURE is 1.
+    #[arg(long, value_name = "IP:PORT", value_parser = address, help_heading = "Network", verbatim_doc_comment)]
+    bind_address: Option<SocketAddr>,
+
+    /// Another name of BIND_ADDRESS. Both at once are refused where they differ.
+    #[arg(long, value_name = "IP:PORT", value_parser = address, help_heading = "Network", verbatim_doc_comment)]
+    listen_addr: Option<SocketAddr>,
+
+    /// How many connections are open at once, over all addresses and users; from 1.
+    #[arg(long, value_name = "COUNT", default_value = "100000", value_parser = count(1..=u32::MAX),
+          help_heading = "Network", verbatim_doc_comment)]
+    max_connections: u32,
+
+    /// 1 lets a server without access control listen where other machines reach it: whoever
+    /// does can read and write everything. It is said in the log each minute. With 0 it does not start.
+    #[arg(long, value_name = "0|1", default_value = "0", default_missing_value = "1", value_parser = flag,
+          num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, help_heading = "Network",
+          verbatim_doc_comment)]
+    presence_insecure: bool,
+
+    /// Where everything is kept.
+    ///   sqlite:PATH      a file, which is created where it does not exist; PATH is taken
+    ///                    literally, relative to the working directory
+    ///   sqlite::memory:  SQLite, gone with the process
+    /// Without it everything is in memory and gone with the process.
+    #[arg(long, value_name = "URL", value_parser = str::parse::<StoreUrl>, help_heading = "Storage",
+          verbatim_doc_comment)]
+    database_url: Option<StoreUrl>,
+
+    /// When a write is answered. An answered write survives the end of the process in both.
+    ///   fsync    after the disk has it: it survives a loss of power
+    ///   process  after the operating system has it: a loss of power can take the last writes
+    /// It counts for a file only.
+    #[arg(long, value_name = "WHEN", default_value = "fsync", value_parser = value::durability,
+          help_heading = "Storage", verbatim_doc_comment)]
+    durability: Durability,
+
+    /// Silence after which a user is Offline, in seconds, at most a year; 0 = never.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds(0..=YEAR),
+          help_heading = "Presence", verbatim_doc_comment)]
+    heartbeat_timeout_secs: Duration,
+
+    /// How often users whose silence has lasted too long are looked for, in seconds, from 1 to
+    /// a year. It decides when an Offline is written, not how it is dated: answers are right
+    /// before it.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds(1..=YEAR),
+          help_heading = "Presence", verbatim_doc_comment)]
+    detect_offline_interval_secs: Duration,
+
+    /// How long a heartbeat may stay in memory only, in milliseconds, from 1 to an hour: what a
+    /// loss of the process can take. At most a quarter of HEARTBEAT_TIMEOUT_SECS, unless that
+    /// is 0.
+    #[arg(long, value_name = "MILLISECONDS", default_value = "1000", value_parser = millis(1..=HOUR_MS),
+          help_heading = "Presence", verbatim_doc_comment)]
+    heartbeat_flush_interval_ms: Duration,
+
+    /// How long after a sign of life a user counts as online where a request names no window,
+    /// in seconds, from 1 to 86400.
+    #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = seconds(1..=86_400),
+          help_heading = "Presence", verbatim_doc_comment)]
+    online_window_seconds: Duration,
+
+    /// The zone whose midnights separate reporting days: an IANA name such as Europe/Berlin.
+    /// Its rules are built in; the files of the machine are not read.
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = value::zone,
+          help_heading = "Presence", verbatim_doc_comment)]
+    presence_timezone: Zone,
+
+    /// What a line of the log looks like: pretty (for people) or json (for machines).
+    /// Without it pretty on a terminal, else json.
+    #[arg(long, value_name = "FORMAT", value_parser = str::parse::<LogFormat>, help_heading = "Log",
+          verbatim_doc_comment)]
+    log_format: Option<LogFormat>,
+}
+
+impl Config {
+    /// Reads the arguments and the environment of this process, and `.env` of the working directory or of the nearest
+    /// directory above it that has one.
+    ///
+    /// The environment is not changed: what `.env` says is known to the settings only.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::from_env_and_args`]; or `.env` exists and cannot be read. Nothing was opened or written.
+    pub fn read() -> Result<Command, ConfigError> {
+        // The arguments first, so that `--help` answers also where `.env` is broken.
+        let line = CommandLine::parse(env::args_os())?;
+        line.resolve(Environment::read)
+    }
+
+    /// What `args`, the first of which is the name of the program, and `env` ask for; a flag wins over a variable.
+    ///
+    /// # Errors
+    ///
+    /// The [`ConfigError`] names the flag or variable that is in the way, and never shows its value.
+    pub fn from_env_and_args<A>(args: A, env: &Environment) -> Result<Command, ConfigError>
+    where
+        A: IntoIterator<Item: Into<OsString>>,
+    {
+        CommandLine::parse(args)?.resolve(|| Ok(env.clone()))
+    }
+
+    /// Refuses what is wrong only in combination.
+    fn check(&self) -> Result<(), ConfigError> {
+        if let (Some(bind), Some(listen)) = (self.bind_address, self.listen_addr)
+            && bind != listen
+        {
+            return Err(ConfigError::TwoAddresses { bind, listen });
+        }
+        let timeout = self.heartbeat_timeout_secs;
+        let limit = timeout / 4;
+        if !timeout.is_zero() && self.heartbeat_flush_interval_ms > limit {
+            return Err(ConfigError::SlowFlush { timeout, limit });
+        }
+        if !self.is_loopback() && !self.presence_insecure {
+            return Err(ConfigError::Unprotected { bind: self.bind() });
+        }
+        Ok(())
+    }
+
+    /// The address to listen on.
+    #[must_use]
+    pub fn bind(&self) -> SocketAddr {
+        self.bind_address.or(self.listen_addr).unwrap_or(DEFAULT_BIND)
+    }
+
+    /// Whether only this machine reaches the server. `::ffff:127.0.0.1` is loopback, the unspecified addresses are
+    /// not.
+    fn is_loopback(&self) -> bool {
+        self.bind().ip().to_canonical().is_loopback()
+    }
+
+    /// Whether other machines reach a server that asks nobody who they are: to be said in the log each minute.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.is_loopback()
+    }
+
+    /// How many connections may be open at once; never 0.
+    #[must_use]
+    pub const fn max_connections(&self) -> u32 {
+        self.max_connections
+    }
+
+    /// Where everything is kept.
+    #[must_use]
+    pub fn store(&self) -> StoreUrl {
+        self.database_url.clone().unwrap_or_default()
+    }
+
+    /// When a write to a file is answered.
+    #[must_use]
+    pub const fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// What the rules take from the settings. One process owns the store, so that no slack is needed.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy {
+            heartbeat_timeout: Some(self.heartbeat_timeout_secs).filter(|timeout| !timeout.is_zero()),
+            online_window: self.online_window_seconds,
+            ..Policy::default()
+        }
+    }
+
+    /// How often the silent are looked for; never zero.
+    #[must_use]
+    pub const fn detect_offline_interval(&self) -> Duration {
+        self.detect_offline_interval_secs
+    }
+
+    /// How long a beat may stay in memory only; never zero.
+    #[must_use]
+    pub const fn heartbeat_flush_interval(&self) -> Duration {
+        self.heartbeat_flush_interval_ms
+    }
+
+    /// The zone of reporting days.
+    #[must_use]
+    pub const fn zone(&self) -> &Zone {
+        &self.presence_timezone
+    }
+
+    /// What a line of the log looks like, where `is_terminal` says whether somebody watches it.
+    #[must_use]
+    pub fn log_format(&self, is_terminal: bool) -> LogFormat {
+        self.log_format.unwrap_or(if is_terminal { LogFormat::Pretty } else { LogFormat::Json })
+    }
+
+    /// Every variable with the value that counts, in the order of `--help`; empty is unset.
+    ///
+    /// It can be shown: no setting that is accepted holds a secret.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let bind = self.bind().to_string();
+        vec![
+            ("BIND_ADDRESS", bind.clone()),
+            ("LISTEN_ADDR", bind),
+            ("MAX_CONNECTIONS", self.max_connections.to_string()),
+            ("PRESENCE_INSECURE", u8::from(self.presence_insecure).to_string()),
+            ("DATABASE_URL", self.database_url.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("DURABILITY", value::durability_name(self.durability).to_owned()),
+            ("HEARTBEAT_TIMEOUT_SECS", self.heartbeat_timeout_secs.as_secs().to_string()),
+            ("DETECT_OFFLINE_INTERVAL_SECS", self.detect_offline_interval_secs.as_secs().to_string()),
+            ("HEARTBEAT_FLUSH_INTERVAL_MS", self.heartbeat_flush_interval_ms.as_millis().to_string()),
+            ("ONLINE_WINDOW_SECONDS", self.online_window_seconds.as_secs().to_string()),
+            ("PRESENCE_TIMEZONE", self.presence_timezone.name().to_owned()),
+            ("LOG_FORMAT", self.log_format.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ]
+    }
+
+    /// What `check-config` prints: `NAME=value`, one per line.
+    #[must_use]
+    pub fn effective(&self) -> impl fmt::Display {
+        let settings = self.settings();
+        fmt::from_fn(move |f| settings.iter().try_for_each(|(name, value)| writeln!(f, "{name}={value}")))
+    }
+
+    /// One sentence for the log of the start.
+    #[must_use]
+    pub fn summary(&self) -> impl fmt::Display {
+        let (bind, store, zone) = (self.bind(), self.store(), self.presence_timezone.name().to_owned());
+        let durability = value::durability_name(self.durability);
+        let (timeout, window) = (self.heartbeat_timeout_secs.as_secs(), self.online_window_seconds.as_secs());
+        fmt::from_fn(move |f| {
+            write!(f, "listening on {bind}, keeping everything in {store}")?;
+            if store.outlives_process() {
+                write!(f, " ({durability})")?;
+            }
+            match timeout {
+                0 => write!(f, ", nobody is Offline by silence")?,
+                secs => write!(f, ", Offline after {secs} s of silence")?,
+            }
+            write!(f, ", online for {window} s, days of {zone}")
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! How values are read. The errors are the ends of sentences that begin with the name of the setting.
+
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+
+use axum::http::{Uri, uri::Scheme};
+use presence_core::Zone;
+use presence_sqlite::Durability;
+
+/// A whole number in `range`.
+fn whole(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let refused = || format!("must be a whole number from {} to {}", range.start(), range.end());
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(refused)
+}
+
+/// Seconds in `range`.
+pub(super) fn seconds(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| whole(text, &range).map(Duration::from_secs)
+}
+
+/// Milliseconds in `range`.
+pub(super) fn millis(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| whole(text, &range).map(Duration::from_millis)
+}
+
+/// A number of things in `range`.
+pub(super) fn count(
+    range: RangeInclusive<u32>,
+) -> impl Fn(&str) -> Result<u32, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let refused = || format!("must be a whole number from {} to {}", range.start(), range.end());
+        text.parse().ok().filter(|number| range.contains(number)).ok_or_else(refused)
+    }
+}
+
+/// 0 or 1, and nothing that only looks like one of them.
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err("must be 0 or 1".to_owned()),
+    }
+}
+
+/// An address; a name is not looked up, because what it means can change after the check.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "must be an IP address and a port, as in 127.0.0.1:3000 or [::1]:3000".to_owned())
+}
+
+/// A zone of the bundled database.
+pub(super) fn zone(text: &str) -> Result<Zone, String> {
+    Zone::new(text).map_err(|_| "must be the IANA name of a time zone, as in Europe/Berlin".to_owned())
+}
+
+pub(super) fn durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "fsync" => Ok(Durability::Fsync),
+        "process" => Ok(Durability::Process),
+        _ => Err("must be fsync or process".to_owned()),
+    }
+}
+
+pub(super) fn durability_name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Process => "process",
+        // The safe one, also for those that may come.
+        _ => "fsync",
+    }
+}
+
+/// A URL that can be asked without TLS, for which there is no client here.
+pub(super) fn http_url(text: &str) -> Result<String, String> {
+    let is_http = |uri: Uri| uri.scheme() == Some(&Scheme::HTTP) && uri.host().is_some();
+    match text.parse().is_ok_and(is_http) {
+        true => Ok(text.to_owned()),
+        false => Err("must be a URL that begins with http:// and a host".to_owned()),
+    }
+}

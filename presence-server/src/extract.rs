@@ -1,0 +1,162 @@
+//! Requests, parsed: what does not parse is a problem, and no handler runs.
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use bytes::Bytes;
+use presence_core::{EventId, Timestamp, UserId};
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// The longest body of a single item, in bytes.
+pub(crate) const ITEM_BYTES: usize = 64 * 1024;
+/// The longest body of a batch, in bytes.
+pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
+
+/// The user that the path names.
+pub(crate) struct PathUser(pub(crate) UserId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Segments(segments) = Segments::from_request_parts(parts, state).await?;
+        let user = segments.into_iter().find(|(name, _)| name == "user_id").map(|(_, user)| user);
+        Ok(Self(UserId::new(user.unwrap_or_default())?))
+    }
+}
+
+/// The named segments of the path.
+pub(crate) struct Segments(pub(crate) Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let path = path.map_err(|_| Problem::bad_request("INVALID_PATH", "the path is not valid UTF-8"))?;
+        Ok(Self(path.0))
+    }
+}
+
+/// The query.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        let query = query.map_err(|error| Problem::bad_request("INVALID_QUERY", error.body_text()))?;
+        Ok(Self(query.0))
+    }
+}
+
+/// A body of JSON: at most 64 KiB; `None` where it is empty.
+pub(crate) struct JsonBody<T>(pub(crate) Option<T>);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = read_json(request, ITEM_BYTES).await?;
+        if bytes.is_empty() { Ok(Self(None)) } else { parse_object(&bytes).map(|body| Self(Some(body))) }
+    }
+}
+
+impl<T> JsonBody<T> {
+    /// The body where the route needs one.
+    pub(crate) fn required(self) -> Result<T, Problem> {
+        self.0.ok_or_else(|| Problem::bad_request("INVALID_BODY", "the body is empty"))
+    }
+}
+
+/// The bytes of a JSON batch: at most 1 MiB.
+pub(crate) struct BatchBody(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for BatchBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        read_json(request, BATCH_BYTES).await.map(Self)
+    }
+}
+
+pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, Problem> {
+    serde_json::from_slice(json).map_err(|error| Problem::bad_request("INVALID_BODY", error.to_string()))
+}
+
+/// The same for a shape with names: the parser would also take an array of its values in order.
+pub(crate) fn parse_object<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, Problem> {
+    if json.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::bad_request("INVALID_BODY", "the body is a JSON object"));
+    }
+    parse(json)
+}
+
+async fn read_json(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    let length = parts
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let is_empty = length.unwrap_or(0) == 0 && !parts.headers.contains_key(header::TRANSFER_ENCODING);
+    if !is_empty {
+        check_type(&parts.headers)?;
+    }
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    read(body, limit).await
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    to_bytes(body, limit).await.map_err(|error| {
+        let error: &dyn std::error::Error = &error;
+        let is_limit = std::iter::successors(Some(error), |error| error.source())
+            .any(|error| error.is::<http_body_util::LengthLimitError>());
+        if is_limit {
+            too_large(limit)
+        } else {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_INCOMPLETE", "the body did not arrive")
+        }
+    })
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", format!("a body has at most {limit} bytes"))
+}
+
+/// JSON in UTF-8, not compressed.
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported =
+        |detail: &str| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail);
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
+    if parts.next().as_deref() != Some("application/json") {
+        return Err(unsupported("the content type is application/json"));
+    }
+    if parts.any(|part| part.strip_prefix("charset=").is_some_and(|set| set.trim_matches('"') != "utf-8")) {
+        return Err(unsupported("the charset is utf-8"));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(unsupported("a body is not compressed"));
+    }
+    Ok(())
+}
+
+/// The client's name for a request: in the body, or else in the header `Idempotency-Key`.
+pub(crate) fn event_id(headers: &HeaderMap, in_body: Option<String>) -> Result<Option<EventId>, Problem> {
+    let header = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned));
+    let header = header.transpose().map_err(|_| presence_core::Rejection::InvalidEventId)?;
+    Ok(in_body.or(header).map(EventId::new).transpose()?)
+}
+
+/// A stamp in Unix seconds.
+pub(crate) fn seconds(secs: Option<i64>) -> Result<Option<Timestamp>, Problem> {
+    Ok(secs.map(Timestamp::from_secs).transpose()?)
+}

@@ -1,0 +1,17 @@
+//! The routes, one surface or noun per file. Each keeps the case and the units of its surface.
+
+pub(crate) mod checkpoints;
+pub(crate) mod health;
+pub(crate) mod heartbeat;
+pub(crate) mod presence;
+pub(crate) mod status;
+pub(crate) mod summaries;
+pub(crate) mod users;
+
+use axum::http::{HeaderName, HeaderValue};
+
+/// How durable an answered write is.
+pub(crate) const DURABILITY: HeaderName = HeaderName::from_static("presence-durability");
+
+/// What is durable with the next flush only.
+pub(crate) const IN_MEMORY: HeaderValue = HeaderValue::from_static("memory");

@@ -1,0 +1,89 @@
+//! `/users/{user_id}`: everything about a user, handed over or erased.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use presence_core::{Place, Record, UserId};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::{AppState, extract::PathUser, problem::Problem, routes::DURABILITY};
+
+/// How many records of an export are read at once.
+const PAGE: usize = 500;
+
+/// What an erasure removed.
+#[derive(Serialize)]
+pub(crate) struct Receipt {
+    user_id: String,
+    checkpoints: u64,
+    requests: u64,
+}
+
+/// `DELETE`: removes everything. Reports stamped up to now are refused from here on.
+pub(crate) async fn erase(
+    State(state): State<AppState>,
+    PathUser(user): PathUser,
+) -> Result<Response, Problem> {
+    let erasure = state.beats().erase(&user).await?;
+    let durability = [(DURABILITY, HeaderValue::from_static(state.settings().durability))];
+    let user_id = user.to_string();
+    let receipt = Receipt { user_id, checkpoints: erasure.checkpoints, requests: erasure.requests };
+    Ok((durability, Json(receipt)).into_response())
+}
+
+/// `GET /export`: everything that is stored, a line of JSON each.
+pub(crate) async fn export(
+    State(state): State<AppState>,
+    PathUser(user): PathUser,
+) -> Result<Response, Problem> {
+    let first = state.tracker().export(&user, None, PAGE).await?;
+    if first.items.is_empty() {
+        return Err(super::status::unknown_user());
+    }
+    // One page under way and one waiting: a slow reader holds no more.
+    let (lines, mut pages) = mpsc::channel(1);
+    tokio::spawn(send(state, user, first.items, first.next, lines));
+    let stream = futures_util::stream::poll_fn(move |context| pages.poll_recv(context));
+    let body = Body::new(StreamBody::new(stream));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+type Line = Result<Frame<Bytes>, std::io::Error>;
+
+/// Sends page after page, until the end, an error, or a reader who is gone.
+async fn send(
+    state: AppState,
+    user: UserId,
+    mut records: Vec<Record>,
+    mut next: Option<Place>,
+    lines: mpsc::Sender<Line>,
+) {
+    loop {
+        let mut page = Vec::new();
+        for record in &records {
+            // Records are structs of text and numbers: they always serialise.
+            page.extend(serde_json::to_vec(record).unwrap_or_default());
+            page.push(b'\n');
+        }
+        if lines.send(Ok(Frame::data(page.into()))).await.is_err() {
+            return;
+        }
+        let Some(place) = next else { return };
+        match state.tracker().export(&user, Some(place), PAGE).await {
+            Ok(page) => (records, next) = (page.items, page.next),
+            Err(error) => {
+                // The answer has begun: all that is left is to break it off, so that nobody takes it for whole.
+                let _ = lines.send(Err(std::io::Error::other(error))).await;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The server as a process: store, jobs, port, and an end in order.
+
+use std::{io, time::Duration};
+
+use presence_core::StoreError;
+use presence_sqlite::OpenError;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    AppState, Settings, app,
+    config::Config,
+    jobs,
+    serve::{Limits, serve},
+    storage::Storage,
+};
+
+/// How often members whom no window reaches any more are forgotten.
+const EVICTION: Duration = Duration::from_secs(60);
+/// How often an open server says that it is open.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// Why the server ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The store does not open; nothing was changed.
+    #[error("the store does not open")]
+    Open(#[from] OpenError),
+    /// The store failed at the start or at the end.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The port failed.
+    #[error("the server failed")]
+    Serve(#[source] io::Error),
+    /// A job ended though nobody stopped it.
+    #[error("the job {0} died")]
+    Job(&'static str),
+}
+
+/// Runs the server until the process is told to end (SIGTERM or SIGINT): what has begun is finished, what is in
+/// memory is written, and the store is closed. Told a second time, the process ends at once; what was acknowledged as
+/// durable is.
+///
+/// # Errors
+///
+/// [`RunError`] says what ended it.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let storage = Storage::open(&config).await?;
+    let sqlite = storage.sqlite();
+    if !config.store().outlives_process() {
+        tracing::warn!("everything is in memory, and gone when the process ends: set DATABASE_URL");
+    }
+    let members = storage.beats.load().await?;
+    let settings = Settings { zone: config.zone().clone(), durability: storage.durability };
+    let state = AppState::new(storage.beats, settings);
+
+    let address = config.bind();
+    let listen = |cause| RunError::Listen { address, cause };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    tracing::info!(members, "{}", config.summary());
+    tracing::info!("listening on http://{address}");
+
+    let stop = CancellationToken::new();
+    let mut jobs = start_jobs(&config, &state, &stop);
+    let limits = Limits { max_connections: config.max_connections() as usize, ..Limits::default() };
+    let mut serving = std::pin::pin!(serve(listener, app(state.clone()), limits, stop.clone()));
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = told_to_end() => {
+            tracing::info!("ending: no new requests");
+            stop.cancel();
+            tokio::spawn(async {
+                told_to_end().await;
+                tracing::warn!("told twice: ending at once");
+                std::process::exit(1);
+            });
+            serving.await
+        }
+        died = jobs.join_next() => {
+            stop.cancel();
+            return Err(RunError::Job(died.and_then(Result::ok).unwrap_or("that panicked")));
+        }
+    };
+    stop.cancel();
+    while jobs.join_next().await.is_some() {}
+    jobs::flush(&state).await?;
+    drop(state);
+    if let Some(sqlite) = sqlite {
+        sqlite.close().await;
+    }
+    let drained = served.map_err(RunError::Serve)?;
+    tracing::info!(?drained, "ended");
+    Ok(())
+}
+
+fn start_jobs(config: &Config, state: &AppState, stop: &CancellationToken) -> JoinSet<&'static str> {
+    let mut jobs = JoinSet::new();
+    for (name, interval) in [
+        ("flush", config.heartbeat_flush_interval()),
+        ("sweep", config.detect_offline_interval()),
+        ("evict", EVICTION),
+    ] {
+        let (state, stop) = (state.clone(), stop.clone());
+        jobs.spawn(async move {
+            let step = || async {
+                match name {
+                    "flush" => jobs::flush(&state).await,
+                    "sweep" => jobs::sweep(&state).await,
+                    _ => jobs::evict(&state).await,
+                }
+            };
+            jobs::every(name, interval, stop, step).await;
+            name
+        });
+    }
+    if config.is_open() {
+        let stop = stop.clone();
+        jobs.spawn(async move {
+            let remind = || async {
+                tracing::warn!(
+                    "PRESENCE_INSECURE: whoever reaches this address can read and write everything"
+                );
+                Ok(0)
+            };
+            jobs::every("reminder", REMINDER, stop, remind).await;
+            "reminder"
+        });
+    }
+    jobs
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn told_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    // Without signals of its own the process can only be killed.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,108 @@
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use axum::Router;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::exchange::Exchange;
+use super::limits::Limits;
+use super::progress::{Progress, Stage};
+use super::socket::Socket;
+
+/// hyper allows no smaller buffer.
+const LEAST_BUFFER: usize = 8192;
+
+/// How a connection ended, as the shutdown counts it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ended {
+    /// Before the shutdown, or it never had a slot.
+    Before,
+    Cut,
+    Finished,
+    Idle,
+}
+
+/// What all connections have in common.
+#[derive(Debug)]
+pub(super) struct Connections {
+    app: Router,
+    closing: CancellationToken,
+    http: Builder,
+    limits: Limits,
+}
+
+impl Connections {
+    pub(super) fn new(app: Router, limits: &Limits, closing: CancellationToken) -> Self {
+        let mut http = Builder::new();
+        http.timer(TokioTimer::new())
+            // `Socket` has the two limits apart; this is the net below it.
+            .header_read_timeout(limits.keep_alive.saturating_add(limits.header_timeout))
+            .max_header_size(limits.head_bytes)
+            .max_headers(limits.max_headers)
+            .max_buf_size(limits.head_bytes.max(LEAST_BUFFER));
+        Self { app, closing, http, limits: limits.clone() }
+    }
+
+    /// Serves one connection to its end. An upgraded one ends here when it is handed over.
+    pub(super) fn run(
+        &self,
+        stream: TcpStream,
+        slot: OwnedSemaphorePermit,
+    ) -> impl Future<Output = Ended> + Send + 'static {
+        // Answers are small and written whole: waiting for more only adds the peer's delayed acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(error.kind = ?error.kind(), "no TCP_NODELAY");
+        }
+        let progress = Arc::new(Progress::default());
+        let socket = Socket::new(stream, slot, Arc::clone(&progress), &self.limits);
+        let exchange = Exchange {
+            app: self.app.clone(),
+            body_timeout: self.limits.body_timeout,
+            progress: Arc::clone(&progress),
+            request_timeout: self.limits.request_timeout,
+        };
+        let service = service_fn(move |request| {
+            let begun = exchange.progress.begin();
+            let answer = exchange.clone().answer(request, begun);
+            async { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = self.http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+        let closing = self.closing.clone();
+        async move {
+            let mut connection = pin!(connection);
+            tokio::select! {
+                result = connection.as_mut() => {
+                    log(&result);
+                    return Ended::Before;
+                }
+                () = closing.cancelled() => {}
+            }
+            let was_answering = progress.stage() == Stage::Answering;
+            let heads = progress.heads();
+            connection.as_mut().graceful_shutdown();
+            let result = connection.await;
+            log(&result);
+            if !was_answering && progress.heads() == heads {
+                Ended::Idle
+            } else if result.is_ok() {
+                Ended::Finished
+            } else {
+                Ended::Cut
+            }
+        }
+    }
+}
+
+/// hyper's messages are fixed texts; its sources are not, and stay out.
+fn log(result: &hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

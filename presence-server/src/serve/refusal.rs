@@ -1,0 +1,63 @@
+//! The answer to a connection for which there is no slot.
+//!
+//! An answer rather than a place in the backlog: a client that waits there cannot tell a full server from a dead
+//! one, and neither can the balancer in front of it.
+
+use std::io;
+
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Ended;
+use super::socket::{LINGER, LINGER_BYTES};
+
+/// Refusals in progress: each holds a socket for at most [`LINGER`], and these come on top of the slots.
+pub(super) const AT_ONCE: usize = 256;
+
+const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    connection: close\r\n\
+    content-length: 0\r\n\
+    retry-after: 1\r\n\r\n";
+
+pub(super) async fn refuse(
+    stream: TcpStream,
+    _turn: OwnedSemaphorePermit,
+    closing: CancellationToken,
+) -> Ended {
+    // Nobody is told when it fails: the client is gone, or will be after the time.
+    tokio::select! {
+        _ = timeout(LINGER, answer(stream)) => {}
+        () = closing.cancelled() => {}
+    }
+    Ended::Before
+}
+
+async fn answer(stream: TcpStream) -> io::Result<()> {
+    let mut rest = ANSWER;
+    while !rest.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // The request is read, unseen: closing over it would reset the connection and lose the answer.
+    let stream = stream.into_std()?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let stream = TcpStream::from_std(stream)?;
+    let mut scratch = [0; 4096];
+    let mut lingered = 0;
+    while lingered < LINGER_BYTES {
+        stream.readable().await?;
+        match stream.try_read(&mut scratch) {
+            Ok(0) => break,
+            Ok(read) => lingered += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::framing::Framing;
+use super::limits::Limits;
+use super::progress::{Progress, Stage};
+
+/// How long, and how much, is read and thrown away after a close that the client does not expect. Closing a socket
+/// with unread bytes in it resets the connection, and a reset discards the answer before the client reads it.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER_BYTES: usize = 1024 * 1024;
+
+/// A socket that ends a wait for its client.
+///
+/// hyper has one timer for the head, and starts it when the previous answer is written: idle connections and slow
+/// heads could only have one limit. This side sees the first byte of a head arrive, so it can tell them apart.
+/// hyper asks for bytes whenever it waits for a head, so the timer is polled when it matters.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    /// Bytes that were received, but belong behind a boundary that hyper has not reached.
+    held: BytesMut,
+    framing: Framing,
+    progress: Arc<Progress>,
+    header_timeout: Duration,
+    keep_alive: Duration,
+    write_timeout: Duration,
+    timer: Pin<Box<Sleep>>,
+    /// What `timer` is set for: which wait, after how many requests.
+    armed: Option<(Wait, u64)>,
+    has_expired: bool,
+    lingered: Option<usize>,
+    /// Held to the end of the socket, so that an upgraded one keeps its place.
+    _slot: OwnedSemaphorePermit,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wait {
+    Head,
+    Idle,
+    Linger,
+    Write,
+}
+
+impl Socket {
+    pub(super) fn new(
+        stream: TcpStream,
+        slot: OwnedSemaphorePermit,
+        progress: Arc<Progress>,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            stream,
+            held: BytesMut::new(),
+            framing: Framing::new(),
+            progress,
+            header_timeout: limits.header_timeout,
+            keep_alive: limits.keep_alive,
+            write_timeout: limits.request_timeout,
+            timer: Box::pin(sleep(limits.header_timeout)),
+            armed: Some((Wait::Head, 0)),
+            has_expired: false,
+            lingered: None,
+            _slot: slot,
+        }
+    }
+
+    /// Polls the timer of `wait`, which starts anew when the connection was waiting for something else.
+    fn poll_wait(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<()> {
+        let key = (wait, self.progress.heads());
+        if self.armed != Some(key) {
+            let limit = match wait {
+                Wait::Head => self.header_timeout,
+                Wait::Idle => self.keep_alive,
+                Wait::Linger => LINGER,
+                Wait::Write => self.write_timeout,
+            };
+            let now = Instant::now();
+            // A limit too large to be added is no limit that anybody waits for.
+            let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(86_400));
+            self.timer.as_mut().reset(deadline);
+            self.armed = Some(key);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+
+    fn poll_expiry<T>(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<io::Result<T>> {
+        ready!(self.poll_wait(cx, wait));
+        self.has_expired = true;
+        tracing::debug!(?wait, "the client took too long");
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// A read that has nothing: how long may it go on?
+    fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A write in progress has the timer: a client that is not reading has no business sending.
+        if matches!(self.armed, Some((Wait::Write | Wait::Linger, _))) {
+            return Poll::Pending;
+        }
+        match self.progress.stage() {
+            Stage::Fresh => self.poll_expiry(cx, Wait::Head),
+            Stage::Idle if self.framing.has_started() => self.poll_expiry(cx, Wait::Head),
+            Stage::Idle => self.poll_expiry(cx, Wait::Idle),
+            Stage::Answering | Stage::Upgraded => Poll::Pending,
+        }
+    }
+
+    fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            return self.poll_expiry(cx, Wait::Write);
+        }
+        if matches!(self.armed, Some((Wait::Write, _))) {
+            self.armed = None;
+            // Reads went without the timer meanwhile, and hyper need not read again before it waits.
+            cx.waker().wake_by_ref();
+        }
+        written
+    }
+
+    /// Whether the client may still be sending: after an error in a head, and with a body that nobody read.
+    fn is_unread(&self) -> bool {
+        !self.has_expired
+            && self.progress.stage() != Stage::Upgraded
+            && (self.framing.is_inside() || self.progress.has_unread() || !self.held.is_empty())
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        if this.held.is_empty() {
+            match Pin::new(&mut this.stream).poll_read(cx, buf) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => return this.poll_nothing(cx),
+            }
+            let fresh = &buf.filled()[before..];
+            let (taken, verdict) = this.framing.take(fresh);
+            this.held.extend_from_slice(&fresh[taken..]);
+            buf.set_filled(before + taken);
+            verdict.inspect(|&verdict| this.progress.judge(verdict));
+        } else {
+            let offered = this.held.len().min(buf.remaining());
+            let (taken, verdict) = this.framing.take(&this.held[..offered]);
+            buf.put_slice(&this.held[..taken]);
+            this.held.advance(taken);
+            verdict.inspect(|&verdict| this.progress.judge(verdict));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.poll_written(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.poll_written(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let mut lingered = match this.lingered {
+            Some(lingered) => lingered,
+            None => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                if !this.is_unread() {
+                    return Poll::Ready(Ok(()));
+                }
+                0
+            }
+        };
+        let mut scratch = [0; 4096];
+        while lingered < LINGER_BYTES {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut this.stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => lingered += buf.filled().len(),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    this.lingered = Some(lingered);
+                    return this.poll_wait(cx, Wait::Linger).map(Ok);
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

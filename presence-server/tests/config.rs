@@ -1,0 +1,512 @@
+//! What the server takes as its configuration, and what it refuses.
+
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
+
+use presence_core::Policy;
+use presence_server::config::{Command, Config, ConfigError, Environment, LogFormat, StoreUrl};
+use presence_sqlite::Durability;
+
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+fn command(args: &[&str], env: Variables<'_>) -> Result<Command, ConfigError> {
+    let env = Environment::new(env.iter().copied());
+    Config::from_env_and_args(["presence-server"].iter().chain(args), &env)
+}
+
+fn config(args: &[&str], env: Variables<'_>) -> Config {
+    match command(args, env).unwrap_or_else(|error| panic!("{args:?} {env:?}: {error}")) {
+        Command::Serve(config) => config,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(args: &[&str], env: Variables<'_>) -> ConfigError {
+    match command(args, env) {
+        Ok(taken) => panic!("{args:?} {env:?}: {taken:?}"),
+        Err(error) => error,
+    }
+}
+
+/// The text that `args` print.
+fn printed(args: &[&str]) -> String {
+    match command(args, &[]).unwrap() {
+        Command::Print(text) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The value that `check-config` shows for `name`.
+fn effective(config: &Config, name: &str) -> String {
+    let text = config.effective().to_string();
+    let prefix = format!("{name}=");
+    text.lines().find_map(|line| line.strip_prefix(&prefix)).expect(name).to_owned()
+}
+
+#[test]
+fn nothing_said_means_the_defaults() {
+    let config = config(&[], &[]);
+    assert_eq!(config.bind(), "127.0.0.1:3000".parse::<SocketAddr>().unwrap());
+    assert_eq!(config.store(), StoreUrl::Memory);
+    assert_eq!(config.durability(), Durability::Fsync);
+    assert_eq!(config.policy(), Policy::default());
+    assert_eq!(config.detect_offline_interval(), Duration::from_secs(60));
+    assert_eq!(config.heartbeat_flush_interval(), Duration::from_secs(1));
+    assert_eq!(config.max_connections(), 100_000);
+    assert_eq!(config.zone().name(), "UTC");
+    assert_eq!([true, false].map(|tty| config.log_format(tty)), [LogFormat::Pretty, LogFormat::Json]);
+    assert!(!config.is_open());
+    assert_eq!(
+        config.summary().to_string(),
+        "listening on 127.0.0.1:3000, keeping everything in memory, Offline after 60 s of silence, \
+         online for 180 s, days of UTC"
+    );
+}
+
+#[test]
+fn what_is_said_counts() {
+    let config = config(
+        &[],
+        &[
+            ("BIND_ADDRESS", "[::1]:8080"),
+            ("DATABASE_URL", "sqlite:./presence.db"),
+            ("DURABILITY", "process"),
+            ("HEARTBEAT_TIMEOUT_SECS", "0"),
+            ("ONLINE_WINDOW_SECONDS", "86400"),
+            ("DETECT_OFFLINE_INTERVAL_SECS", "1"),
+            ("HEARTBEAT_FLUSH_INTERVAL_MS", "250"),
+            ("MAX_CONNECTIONS", "1"),
+            ("PRESENCE_TIMEZONE", "europe/berlin"),
+            ("LOG_FORMAT", "json"),
+            ("HOME", "/root"),
+        ],
+    );
+    assert_eq!(config.policy().heartbeat_timeout, None);
+    assert_eq!(config.log_format(true), LogFormat::Json);
+    assert_eq!(
+        config.effective().to_string(),
+        "BIND_ADDRESS=[::1]:8080\n\
+         LISTEN_ADDR=[::1]:8080\n\
+         MAX_CONNECTIONS=1\n\
+         PRESENCE_INSECURE=0\n\
+         DATABASE_URL=sqlite:./presence.db\n\
+         DURABILITY=process\n\
+         HEARTBEAT_TIMEOUT_SECS=0\n\
+         DETECT_OFFLINE_INTERVAL_SECS=1\n\
+         HEARTBEAT_FLUSH_INTERVAL_MS=250\n\
+         ONLINE_WINDOW_SECONDS=86400\n\
+         PRESENCE_TIMEZONE=Europe/Berlin\n\
+         LOG_FORMAT=json\n"
+    );
+    assert_eq!(
+        config.summary().to_string(),
+        "listening on [::1]:8080, keeping everything in sqlite:./presence.db (process), \
+         nobody is Offline by silence, online for 86400 s, days of Europe/Berlin"
+    );
+}
+
+#[test]
+fn what_check_config_prints_is_the_same_configuration_again() {
+    for env in
+        [&[][..], &[("BIND_ADDRESS", "0.0.0.0:1"), ("PRESENCE_INSECURE", "1"), ("LOG_FORMAT", "pretty")]]
+    {
+        let first = config(&[], env).effective().to_string();
+        let again = Environment::default().beneath(Path::new(".env"), first.as_bytes()).unwrap();
+        let Ok(Command::CheckConfig(second)) =
+            Config::from_env_and_args(["presence-server", "check-config"], &again)
+        else {
+            panic!("{first}")
+        };
+        assert_eq!(second.effective().to_string(), first);
+    }
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
+    let file = b"ONLINE_WINDOW_SECONDS=3\nONLINE_WINDOW_SECONDS=4\nMAX_CONNECTIONS=\nMAX_CONNECTIONS=9\n";
+    for (args, env, expected) in [
+        (&["--online-window-seconds=1"][..], Some("2"), "1"),
+        (&["--online-window-seconds", "1", "serve"], Some("2"), "1"),
+        (&["serve", "--online-window-seconds", "1"], Some("2"), "1"),
+        (&["--online-window-seconds=1"], Some("not a number"), "1"),
+        (&[], Some("2"), "2"),
+        (&["serve"], Some("2"), "2"),
+        (&[], Some(""), "3"),
+        (&[], None, "3"),
+    ] {
+        let env = Environment::new(env.map(|value| ("ONLINE_WINDOW_SECONDS", value)));
+        let env = env.beneath(Path::new(".env"), file).unwrap();
+        let Ok(Command::Serve(config)) =
+            Config::from_env_and_args(["presence-server"].iter().chain(args), &env)
+        else {
+            panic!("{args:?} {env:?}")
+        };
+        assert_eq!(effective(&config, "ONLINE_WINDOW_SECONDS"), expected, "{args:?}");
+        assert_eq!(effective(&config, "MAX_CONNECTIONS"), "9");
+        assert_eq!(effective(&config, "DURABILITY"), "fsync");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_unset() {
+    let defaults = config(&[], &[]);
+    for (name, _) in defaults.settings() {
+        let config = config(&[], &[(name, "")]);
+        assert_eq!(config.effective().to_string(), defaults.effective().to_string(), "{name}");
+    }
+    config(&[], &[("PRESENCE_UNKNOWN", "")]);
+}
+
+#[test]
+fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
+    for (name, values) in [
+        (
+            "BIND_ADDRESS",
+            &["localhost:3000", "127.0.0.1", "3000", ":3000", "127.0.0.1:65536", "::1:3000x"][..],
+        ),
+        ("LISTEN_ADDR", &["localhost:3000", "http://127.0.0.1:3000"]),
+        ("MAX_CONNECTIONS", &["0", "-7", "4294967296", "1e5", "100_000", "many"]),
+        ("PRESENCE_INSECURE", &["true", "yes", "2", " ", "no"]),
+        (
+            "DATABASE_URL",
+            &[
+                "presence.db",
+                "sqlite:",
+                "sqlite://",
+                "sqlite::memory",
+                "sqlite:x.db?mode=rwc",
+                "sqlite:x\ny",
+                "/tmp/p.db",
+            ],
+        ),
+        ("DURABILITY", &["FSYNC", "none", "0"]),
+        ("HEARTBEAT_TIMEOUT_SECS", &["-7", "1.5", "60s", "31536001", "18446744073709551616"]),
+        ("DETECT_OFFLINE_INTERVAL_SECS", &["0", "60s", "31536001"]),
+        ("HEARTBEAT_FLUSH_INTERVAL_MS", &["0", "3600001", "1s"]),
+        ("ONLINE_WINDOW_SECONDS", &["0", "86401", "3m"]),
+        ("PRESENCE_TIMEZONE", &["Mars/Olympus", "+08:00", "../UTC"]),
+        ("LOG_FORMAT", &["xml", "JSON"]),
+    ] {
+        for value in values {
+            let error = refusal(&[], &[(name, value)]);
+            assert_eq!(error.exit_code(), 78, "{name}={value}");
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("{name} ")), "{text}");
+            assert!(text.ends_with(" (set by the environment)"), "{text}");
+
+            let flag = format!("--{}={value}", name.to_lowercase().replace('_', "-"));
+            let error = refusal(&[&flag], &[]);
+            let text = error.to_string();
+            assert_eq!(error.exit_code(), 78, "{text}");
+            assert!(text.starts_with(&format!("{name} ")) && text.ends_with(" (set by a flag)"), "{text}");
+        }
+    }
+    for (name, _) in config(&[], &[]).settings() {
+        let error = refusal(&[], &[(name, "hunter2canary")]);
+        assert!(!format!("{error} {error:?}").contains("hunter2canary"), "{error:?}");
+    }
+    assert_eq!(
+        refusal(&[], &[("ONLINE_WINDOW_SECONDS", "3m")]).to_string(),
+        "ONLINE_WINDOW_SECONDS must be a whole number from 1 to 86400 (set by the environment)"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_value_that_is_not_utf8_is_a_bad_value() {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+
+    let env = Environment::new([("DATABASE_URL", OsString::from_vec(b"sqlite:\xFF".to_vec()))]);
+    let error = Config::from_env_and_args(["presence-server"], &env).unwrap_err();
+    assert_eq!(error.to_string(), "DATABASE_URL must be UTF-8 (set by the environment)");
+}
+
+#[test]
+fn two_addresses_are_one_or_none() {
+    for (bind, listen, expected) in [
+        ("", "", Some("127.0.0.1:3000")),
+        ("127.0.0.1:1", "", Some("127.0.0.1:1")),
+        ("", "127.0.0.1:2", Some("127.0.0.1:2")),
+        ("127.0.0.1:1", "127.0.0.1:1", Some("127.0.0.1:1")),
+        ("[::1]:1", "[0:0:0:0:0:0:0:1]:1", Some("[::1]:1")),
+        ("127.0.0.1:1", "127.0.0.1:2", None),
+        ("127.0.0.1:1", "[::1]:1", None),
+    ] {
+        let env = [("BIND_ADDRESS", bind), ("LISTEN_ADDR", listen)];
+        match expected {
+            Some(expected) => assert_eq!(config(&[], &env).bind().to_string(), expected),
+            None => {
+                let error = refusal(&[], &env);
+                assert_eq!(error.exit_code(), 78);
+                assert!(
+                    error.to_string().contains("BIND_ADDRESS") && error.to_string().contains("LISTEN_ADDR")
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_is_reached_by_others_starts_only_as_insecure() {
+    for (bind, is_open) in [
+        ("127.0.0.1:3000", false),
+        ("127.255.0.9:3000", false),
+        ("[::1]:3000", false),
+        ("[::ffff:127.0.0.1]:3000", false),
+        ("0.0.0.0:3000", true),
+        ("[::]:3000", true),
+        ("[::ffff:0.0.0.0]:3000", true),
+        ("192.168.1.5:3000", true),
+        ("10.0.0.1:3000", true),
+        ("[fe80::1]:3000", true),
+        ("203.0.113.7:3000", true),
+    ] {
+        for name in ["BIND_ADDRESS", "LISTEN_ADDR"] {
+            assert_eq!(config(&[], &[(name, bind), ("PRESENCE_INSECURE", "1")]).is_open(), is_open, "{bind}");
+            assert_eq!(config(&["--presence-insecure"], &[(name, bind)]).is_open(), is_open, "{bind}");
+            for insecure in ["", "0"] {
+                let env = [(name, bind), ("PRESENCE_INSECURE", insecure)];
+                if !is_open {
+                    assert!(!config(&[], &env).is_open(), "{bind}");
+                    continue;
+                }
+                for args in [&[][..], &["serve"], &["check-config"], &["--presence-insecure=0"]] {
+                    let error = refusal(args, &env);
+                    assert_eq!(error.exit_code(), 78, "{bind}");
+                    assert!(matches!(error, ConfigError::Unprotected { .. }), "{error}");
+                    assert!(error.to_string().contains("PRESENCE_INSECURE"), "{error}");
+                }
+            }
+        }
+    }
+    // A name says nothing about where it leads.
+    assert!(
+        refusal(&[], &[("BIND_ADDRESS", "localhost:3000")]).to_string().starts_with("BIND_ADDRESS must be")
+    );
+}
+
+#[test]
+fn beats_are_flushed_four_times_before_silence_is_concluded() {
+    for (timeout, flush, is_taken) in [
+        ("60", "15000", true),
+        ("60", "15001", false),
+        ("4", "1000", true),
+        ("3", "1000", false),
+        ("3", "750", true),
+        ("1", "250", true),
+        ("1", "251", false),
+        ("0", "3600000", true),
+    ] {
+        let env = [("HEARTBEAT_TIMEOUT_SECS", timeout), ("HEARTBEAT_FLUSH_INTERVAL_MS", flush)];
+        if is_taken {
+            config(&[], &env);
+        } else {
+            let error = refusal(&[], &env);
+            assert_eq!(error.exit_code(), 78);
+            assert!(error.to_string().starts_with("HEARTBEAT_FLUSH_INTERVAL_MS must be at most "), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_only_looks_like_ours_is_refused_by_its_name() {
+    let error = refusal(
+        &[],
+        &[("PRESENCE_TIMEZON", "sesame"), ("PRESENCE_PORT", "3000"), ("PRESENCE", "1"), ("PRESENT", "1")],
+    );
+    assert_eq!(error.exit_code(), 78);
+    assert_eq!(
+        error.to_string(),
+        "unknown: PRESENCE_PORT, PRESENCE_TIMEZON; see presence-server --help for the variables there are"
+    );
+    let file = Environment::default().beneath(Path::new(".env"), b"PRESENCE_SECURE=1").unwrap();
+    assert!(Config::from_env_and_args(["presence-server"], &file).is_err());
+
+    config(
+        &[],
+        &[
+            ("PRESENCE_TIMEZONE", "UTC"),
+            ("PRESENCE_INSECURE", "0"),
+            ("PRESENCE_TEST_POSTGRES_URL", "postgres:///"),
+            ("PRESENCE_LAW_FACTOR", "100"),
+            ("PRESENCE_RANGE_DIR", "/tmp"),
+            ("PRESENCE_SERVICE_HOST", "10.0.0.11"),
+        ],
+    );
+}
+
+#[test]
+fn a_store_is_named_by_its_scheme() {
+    for (url, path) in [
+        ("sqlite:presence.db", "presence.db"),
+        ("sqlite:./a b.db", "./a b.db"),
+        ("sqlite:/var/lib/presence.db", "/var/lib/presence.db"),
+        ("sqlite://presence.db", "presence.db"),
+        ("sqlite:///var/lib/presence.db", "/var/lib/presence.db"),
+        ("SQLite:presence.db", "presence.db"),
+        ("sqlite::memory:", ":memory:"),
+        ("sqlite://:memory:", ":memory:"),
+    ] {
+        let store = config(&[], &[("DATABASE_URL", url)]).store();
+        assert_eq!(store, StoreUrl::Sqlite { path: path.into() }, "{url}");
+        assert_eq!(store.outlives_process(), path != ":memory:");
+    }
+    assert!(!StoreUrl::Memory.outlives_process());
+}
+
+#[test]
+fn a_password_is_shown_by_nothing() {
+    const CANARY: &str = "hunter2canary";
+    for (url, scheme) in [
+        ("postgres://me:hunter2canary@db/presence", Some("postgres")),
+        ("postgresql://me:hunter2canary@db:5432/presence?sslmode=require", Some("postgresql")),
+        ("POSTGRES:hunter2canary", Some("postgres")),
+        ("mysql://root:hunter2canary@127.0.0.1/x", Some("mysql")),
+        ("redis://:hunter2canary@127.0.0.1", Some("redis")),
+        ("sqlite://me:hunter2canary@db/presence", None),
+        ("sqlite:me:hunter2canary@db/presence", None),
+        ("sqlite:x.db?key=hunter2canary", None),
+        ("//me:hunter2canary@db/presence", None),
+        ("hunter2canary", None),
+        ("hunter2canary@db:5432/presence", None),
+    ] {
+        let env = [("DATABASE_URL", url)];
+        let flag = format!("--database-url={url}");
+        let file = format!("DATABASE_URL='{url}'");
+        let file = Environment::default().beneath(Path::new(".env"), file.as_bytes()).unwrap();
+        let mut errors = vec![Config::from_env_and_args(["presence-server"], &file).unwrap_err()];
+        for command in ["serve", "check-config", "healthcheck"] {
+            errors.push(refusal(&[command], &env));
+            errors.push(refusal(&[command, "--database-url", url], &[]));
+            errors.push(refusal(&[&flag, command], &[]));
+        }
+        for error in errors {
+            assert_eq!(error.exit_code(), 78, "{error}");
+            let text = error.to_string();
+            assert!(text.starts_with("DATABASE_URL "), "{text}");
+            assert!(!text.contains(CANARY) && !format!("{error:?} {error:#?}").contains(CANARY), "{error:?}");
+            if let Some(scheme) = scheme {
+                assert!(text.contains(&format!("scheme {scheme}, which is not supported yet")), "{text}");
+            }
+        }
+        assert!(!format!("{:?} {:#?}", Environment::new(env), file).contains(CANARY));
+        let parsed = url.parse::<StoreUrl>();
+        assert!(!format!("{parsed:?}").contains(CANARY));
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_does_not_repeat_a_url() {
+    let url = "postgres://me:hunter2canary@db/presence";
+    for args in [
+        &["--no-such-flag"][..],
+        &["--online-window-seconds"],
+        &["--online-window-seconds=1", "--online-window-seconds=2"],
+        &["no-such-command"],
+        &[url],
+        &["serve", url],
+        &["--database-url", "sqlite:x.db", url],
+        &["--database-ur", url],
+        &["--presence-insecure", url],
+        &["--help=postgres://me:hunter2canary@db/presence"],
+        &["--version=postgres://me:hunter2canary@db/presence"],
+        &["--no-such-flag=postgres://me:hunter2canary@db/presence"],
+        &["-xpostgres://me:hunter2canary@db/presence"],
+        &[url, "postgres://me"],
+        &["--database-url", "postgres:", url],
+    ] {
+        let error = refusal(args, &[]);
+        assert_eq!(error.exit_code(), 2, "{args:?}: {error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{args:?}: {error}");
+    }
+    // Wrong usage is found before the environment is looked at.
+    assert_eq!(refusal(&["--no-such-flag"], &[("LOG_FORMAT", "xml")]).exit_code(), 2);
+}
+
+#[test]
+fn a_broken_line_of_the_file_is_named_by_its_number_and_not_shown() {
+    for (text, line) in [
+        ("hunter2canary", 1),
+        ("# about\n\nMAX_CONNECTIONS=1\nDATABASE_URL hunter2canary\nLOG_FORMAT=json\n", 4),
+        ("MAX_CONNECTIONS=1\r\nDATABASE_URL=hunter2canary with spaces\r\n", 2),
+        ("A='one\ntwo'\nB='hunter2canary\nC=1\nD=2\n", 3),
+        ("A='one\ntwo'\nhunter2canary\n", 3),
+        ("\u{feff}A=1\n=hunter2canary\n", 2),
+    ] {
+        let error = Environment::default().beneath(Path::new("/srv/.env"), text.as_bytes()).unwrap_err();
+        assert_eq!(error.exit_code(), 78);
+        assert!(error.to_string().starts_with(&format!("/srv/.env, line {line}: ")), "{text:?}: {error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+    let long = format!("A={}\nB=1\nhunter2canary \n", "x".repeat(100_000));
+    let error = Environment::default().beneath(Path::new(".env"), long.as_bytes()).unwrap_err();
+    assert!(error.to_string().starts_with(".env, line 3: "), "{error}");
+    let error = Environment::default().beneath(Path::new(".env"), b"A=1\nB=\xFF\n").unwrap_err();
+    assert!(error.to_string().starts_with(".env, line 2: "), "{error}");
+}
+
+#[test]
+fn a_bad_value_of_the_file_names_the_file() {
+    let text = "\u{feff}export LOG_FORMAT=xml # comment\n";
+    let env = Environment::default().beneath(Path::new("/srv/.env"), text.as_bytes()).unwrap();
+    let error = Config::from_env_and_args(["presence-server"], &env).unwrap_err();
+    assert_eq!(error.to_string(), "LOG_FORMAT must be pretty or json (set by /srv/.env)");
+}
+
+#[test]
+fn a_health_check_asks_the_address_that_is_configured() {
+    for (args, env, expected) in [
+        (&["healthcheck"][..], &[][..], "http://127.0.0.1:3000/livez"),
+        (&["healthcheck"], &[("LISTEN_ADDR", "[::1]:81")], "http://[::1]:81/livez"),
+        (&["healthcheck", "--bind-address=127.0.0.1:82"], &[], "http://127.0.0.1:82/livez"),
+        (
+            &["healthcheck"],
+            &[("BIND_ADDRESS", "0.0.0.0:83"), ("PRESENCE_INSECURE", "1")],
+            "http://127.0.0.1:83/livez",
+        ),
+        (
+            &["healthcheck"],
+            &[("BIND_ADDRESS", "[::]:84"), ("PRESENCE_INSECURE", "1")],
+            "http://[::1]:84/livez",
+        ),
+        (&["healthcheck", "--url", "http://db:1/x"], &[("LOG_FORMAT", "xml")], "http://db:1/x"),
+    ] {
+        match command(args, env).unwrap() {
+            Command::Healthcheck { url } => assert_eq!(url, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+    for url in ["https://db/livez", "db:1", "/livez", "http://"] {
+        let error = refusal(&["healthcheck", "--url", url], &[]);
+        assert_eq!(error.exit_code(), 78);
+        assert!(error.to_string().starts_with("--url must be"), "{error}");
+    }
+}
+
+#[test]
+fn help_and_version_are_printed_whatever_the_environment_says() {
+    for args in
+        [&["--help"][..], &["-h"], &["help"], &["serve", "--help"], &["--version"], &["help", "check-config"]]
+    {
+        let Ok(Command::Print(text)) = command(args, &[("LOG_FORMAT", "xml")]) else { panic!("{args:?}") };
+        assert_eq!(text, printed(args));
+        assert!(!text.contains('\u{1b}'));
+    }
+    assert_eq!(printed(&["--version"]), format!("presence-server {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// `PRESENCE_TEST_UPDATE=1` writes the file anew.
+#[test]
+fn the_help_is_the_reference() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help.txt");
+    let help = printed(&["--help"]);
+    for (name, _) in config(&[], &[]).settings() {
+        assert!(help.contains(&format!("[env: {name}]")), "{name}");
+        assert!(help.contains(&format!("--{}", name.to_lowercase().replace('_', "-"))), "{name}");
+    }
+    assert!(help.lines().all(|line| line.len() <= 110 && line.trim_end() == line), "{help}");
+    if std::env::var_os("PRESENCE_TEST_UPDATE").is_some() {
+        fs::write(&path, &help).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
+    assert!(help == kept, "tests/help.txt is not what --help prints:\n{help}");
+}

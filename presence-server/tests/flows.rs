@@ -1,0 +1,269 @@
+//! The real server, as a process on a real port and a real file.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+/// A running server, killed when the test ends.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(database: &Path, more: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_presence-server"));
+        command.env_clear().current_dir(database.parent().expect("a folder"));
+        command
+            .env("BIND_ADDRESS", "127.0.0.1:0")
+            .env("DATABASE_URL", format!("sqlite:{}", database.display()));
+        command.env("LOG_FORMAT", "json").envs(more.iter().copied());
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert!(log.read_line(&mut line).expect("text") > 0, "the server ended before it listened");
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                break address.split('"').next().expect("an address").to_owned();
+            }
+        };
+        // The log is read to its end, so that the server never waits for us.
+        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { child, address }
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(&self.address).expect("a server that listens")
+    }
+
+    /// Tells it to end, and gives the exit code.
+    fn terminate(mut self) -> Option<i32> {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(told.expect("kill").success());
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A connection that is kept alive.
+struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(address: &str) -> std::io::Result<Self> {
+        Ok(Self { stream: BufReader::new(TcpStream::connect(address)?) })
+    }
+
+    /// One request; status and body.
+    fn ask(&mut self, line: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let head = format!("{line} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n");
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let gone = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(gone)?;
+        let mut length = 0;
+        loop {
+            line.clear();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(gone());
+            }
+            if line == "\r\n" {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(": ")
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().map_err(|_| gone())?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+        Ok((status, String::from_utf8(body).map_err(|_| gone())?))
+    }
+}
+
+/// What writers were told, by user: the numbers of their reports that were answered 201, in order.
+type Acknowledged = Arc<Mutex<BTreeMap<String, Vec<u64>>>>;
+
+/// Writers that report until the server is gone or they are told to stop.
+fn writers(
+    server: &Server,
+    count: u64,
+    prefix: &str,
+    acknowledged: &Acknowledged,
+    stop: &Arc<AtomicBool>,
+) -> Vec<thread::JoinHandle<()>> {
+    let writers = (0..count).map(|writer| {
+        let (mut client, user) = (server.connect(), format!("{prefix}-{writer}"));
+        let (acknowledged, stop) = (Arc::clone(acknowledged), Arc::clone(stop));
+        thread::spawn(move || {
+            for number in 0.. {
+                let state = if number % 2 == 0 { "Working" } else { "Idle" };
+                let body = format!(r#"{{"state":"{state}","content":{number}}}"#);
+                let answer = client.ask(&format!("POST /users/{user}/checkpoints"), &body);
+                match answer {
+                    Ok((201, _)) => {
+                        acknowledged.lock().expect("a lock").entry(user.clone()).or_default().push(number)
+                    }
+                    Ok((status, body)) => panic!("{status} {body}"),
+                    Err(_) => return,
+                }
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        })
+    });
+    writers.collect()
+}
+
+/// Everything acknowledged is there once, in order, and beside it at most the report that was under way.
+fn assert_kept(server: &Server, acknowledged: &Acknowledged) -> usize {
+    let acknowledged = acknowledged.lock().expect("a lock");
+    for (user, numbers) in acknowledged.iter() {
+        let (_, export) = export(server, user);
+        let records = export.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let rows: Vec<serde_json::Value> =
+            records.filter(|record: &serde_json::Value| record["kind"] == "checkpoint").collect();
+        let kept: Vec<_> = rows.iter().filter_map(|row| row["content"].as_u64()).collect();
+        let next = numbers.len() as u64;
+        let extra: Vec<_> = kept.iter().filter(|number| **number >= next).collect();
+        assert_eq!(kept.get(..numbers.len()), Some(numbers.as_slice()), "{user}");
+        assert!(extra.is_empty() || extra == [&next], "{user}: {extra:?} after {next}");
+    }
+    acknowledged.values().map(Vec::len).sum()
+}
+
+#[test]
+fn a_killed_server_loses_nothing_it_acknowledged() {
+    const KILLS: u64 = 30;
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("presence.db");
+    let acknowledged = Acknowledged::default();
+    for kill in 0..KILLS {
+        let mut server = Server::start(&database, &[("HEARTBEAT_TIMEOUT_SECS", "0")]);
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers = writers(&server, 32, &format!("round{kill}"), &acknowledged, &stop);
+        // Killed after a number of answers that differs from round to round, from the very first on.
+        let before = acknowledged.lock().expect("a lock").values().map(Vec::len).sum::<usize>();
+        let until = before + 1 + (kill * kill) as usize;
+        while acknowledged.lock().expect("a lock").values().map(Vec::len).sum::<usize>() < until {
+            thread::yield_now();
+        }
+        server.child.kill().expect("it runs");
+        writers.into_iter().for_each(|writer| writer.join().expect("a writer"));
+    }
+    let server = Server::start(&database, &[("HEARTBEAT_TIMEOUT_SECS", "0")]);
+    let kept = assert_kept(&server, &acknowledged);
+    println!("{KILLS} kills under 32 writers: {kept} acknowledged, all kept once");
+}
+
+#[test]
+fn a_server_that_is_told_to_end_finishes_what_it_began_and_writes_what_it_holds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("presence.db");
+    // No flush by itself within the test: what is in memory is written at the end or not at all.
+    let settings = [("HEARTBEAT_TIMEOUT_SECS", "86400"), ("HEARTBEAT_FLUSH_INTERVAL_MS", "3600000")];
+    let server = Server::start(&database, &settings);
+    let (acknowledged, stop) = (Acknowledged::default(), Arc::new(AtomicBool::new(false)));
+    let writers = writers(&server, 8, "writer", &acknowledged, &stop);
+    let mut client = server.connect();
+    let beat = |secs: u64| format!(r#"{{"timestamp":{secs}}}"#);
+    let (status, _) = client.ask("POST /users/alice/heartbeat", &beat(1_700_000_000)).expect("an answer");
+    assert_eq!(status, 200);
+    let (_, body) = client.ask("POST /users/alice/heartbeat", &beat(1_700_000_100)).expect("an answer");
+    assert!(body.contains(r#""last_heartbeat":1700000100"#), "{body}");
+    assert_eq!(server.terminate(), Some(0));
+    stop.store(true, Ordering::SeqCst);
+    writers.into_iter().for_each(|writer| writer.join().expect("a writer"));
+
+    let server = Server::start(&database, &settings);
+    let kept = assert_kept(&server, &acknowledged);
+    println!("{kept} acknowledged before the end, all kept");
+    let (_, export) = export(&server, "alice");
+    assert!(export.contains(r#""last_heartbeat":1700000100000"#), "the pending beat was written: {export}");
+}
+
+/// All that is stored about a user: head and body. An export is chunked, so its connection is read to the end.
+fn export(server: &Server, user: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(&server.address).expect("a server that listens");
+    let request = format!("GET /users/{user}/export HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    let (head, chunks) = answer.split_once("\r\n\r\n").expect("a head");
+    // A chunk is its length in hexadecimal on a line, and then that many bytes.
+    let (mut body, mut rest) = (String::new(), chunks);
+    while let Some((length, chunk)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).expect("a length");
+        body.push_str(&chunk[..length]);
+        rest = chunk[length..].trim_start();
+    }
+    (head.to_owned(), body)
+}
+
+#[test]
+fn the_walk_through_works_as_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("presence.db"), &[]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints.sh");
+    let mut walk = Command::new("sh");
+    let output = walk.arg(script).env("BASE", format!("http://{}", server.address)).output().expect("sh");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    let status = shown.lines().last().expect("a status");
+    assert!(
+        status.contains(r#""current_state":"Offline""#)
+            && status.contains(r#"{"state":"Gaming","duration_secs":3}"#),
+        "{status}"
+    );
+    println!("{shown}");
+}
+
+#[test]
+fn a_second_server_on_the_same_file_ends_with_the_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("presence.db");
+    let server = Server::start(&database, &[]);
+    let mut second = Command::new(env!("CARGO_BIN_EXE_presence-server"));
+    second.env_clear().current_dir(folder.path()).env("BIND_ADDRESS", "127.0.0.1:0");
+    let output =
+        second.env("DATABASE_URL", format!("sqlite:{}", database.display())).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(1));
+    let reason = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(reason.contains(&server.child.id().to_string()), "it names the owner: {reason}");
+}
+
+#[test]
+fn the_healthcheck_says_whether_the_server_lives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("presence.db"), &[]);
+    let check = |address: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_presence-server"));
+        command.env_clear().args(["healthcheck", "--url", &format!("http://{address}/livez")]);
+        command.output().expect("it starts").status.code()
+    };
+    assert_eq!(check(&server.address), Some(0));
+    let address = server.address.clone();
+    drop(server);
+    assert_eq!(check(&address), Some(1));
+}
