@@ -19,7 +19,7 @@ use std::time::Duration;
 pub struct Policy {
     /// Silence longer than this ends in Offline, stamped exactly this long after the last sign of life. `None`: never.
     /// Default 60 s. Switching it on later lapses the silent at once, backdated; a silence that was concluded keeps
-    /// the timeout it was concluded with.
+    /// the timeout it was concluded with. Below 1 ms it counts as `None`: time has no finer grain.
     pub heartbeat_timeout: Option<Duration>,
     /// A stamp up to this far ahead of the clock is taken as now; beyond, it is refused. Default 300 s.
     pub max_future: Duration,

@@ -138,7 +138,7 @@ impl fmt::Display for Timestamp {
 /// window            [----------)
 /// counted           [WWW][I][W)
 /// ```
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct Window {
     from: Timestamp,
     to: Timestamp,
@@ -226,7 +226,9 @@ impl Zone {
     /// [`Rejection::InvalidTimeZone`] where the bundled database has no such zone.
     pub fn new(name: &str) -> Result<Self, Rejection> {
         let rules = TimeZoneDatabase::bundled().get(name).map_err(|_| Rejection::InvalidTimeZone)?;
-        Ok(Self { name: rules.iana_name().unwrap_or(name).to_owned(), rules })
+        // A name that stands for not knowing one is no zone.
+        let known = rules.iana_name().filter(|_| !rules.is_unknown()).ok_or(Rejection::InvalidTimeZone)?;
+        Ok(Self { name: known.to_owned(), rules })
     }
 
     /// Coordinated Universal Time.

@@ -11,8 +11,8 @@ use foldhash::quality::RandomState;
 
 use crate::{
     Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Commit, Context, Erasure, EventId,
-    Facts, LiveSet, Member, MemberRef, MemoryLiveSet, Outcome, Place, Record, Request, Row, Seen, Session,
-    Source, StateType, StoreError, Tally, Timestamp, UserId, Version, Window,
+    Facts, LiveSet, Member, MemberRef, MemoryLiveSet, NewCheckpoint, Outcome, Place, Record, Request, Row,
+    Seen, Session, Source, StateType, StoreError, Tally, Timestamp, UserId, Version, Window,
 };
 
 /// A store in memory, for tests, demos and deployments that may forget everything at a restart.
@@ -122,11 +122,11 @@ impl Timelines {
             _ => false,
         };
         let repeats_lapse = known.is_some_and(|timeline| {
-            let lapses = insert.iter().filter(|row| row.source == Source::Timeout);
-            let mut stored = timeline.rows.values().filter(|row| !withdraw.contains(&row.id));
-            lapses.into_iter().any(|lapse| {
-                stored.any(|row| row.source == Source::Timeout && row.proof_at == lapse.proof_at)
-            })
+            let mut lapses = insert.iter().filter(|row| row.source == Source::Timeout);
+            let is_stored = |lapse: &NewCheckpoint, row: &Checkpoint| {
+                row.source == Source::Timeout && row.proof_at == lapse.proof_at && !withdraw.contains(&row.id)
+            };
+            lapses.any(|lapse| timeline.rows.values().any(|row| is_stored(lapse, row)))
         });
         if !fits || repeats_lapse {
             return Outcome::Conflict;

@@ -13,8 +13,11 @@
 //! does not take the others along, and a group that everybody gave up on is dropped, and lets the next one through.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
+    future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{self, Poll, Waker},
 };
 
 use futures_util::{
@@ -38,7 +41,7 @@ const ATTEMPTS: usize = 32;
 /// What became of each envelope of a call.
 type Verdicts = Vec<Result<Recorded, Rejection>>;
 /// What became of each call of a group.
-type Answers = Result<Arc<Vec<Verdicts>>, StoreError>;
+type Answers = Arc<Vec<Result<Verdicts, StoreError>>>;
 type Writing = BoxFuture<'static, Answers>;
 
 /// Gathers envelopes, and writes them group by group.
@@ -67,6 +70,44 @@ struct Group {
     envelopes: usize,
     /// Weak, so that a group without callers ends.
     writing: WeakShared<Writing>,
+    seats: Arc<Seats>,
+}
+
+/// Who drives a group: its callers, by place.
+type Seats = Mutex<BTreeMap<usize, Waker>>;
+
+/// One caller of a group.
+///
+/// `Shared` loses a wake: one that comes while a caller polls, and finds the others bounced off, is that caller's alone
+/// (rust-lang/futures-rs#2706). So a caller that goes away, gives up or panics passes it on.
+struct Caller {
+    writing: Shared<Writing>,
+    place: usize,
+    seats: Arc<Seats>,
+}
+
+impl Future for Caller {
+    type Output = Answers;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Answers> {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.insert(self.place, cx.waker().clone());
+        drop(seats);
+        self.writing.poll_unpin(cx)
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        let next = {
+            let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+            seats.remove(&self.place);
+            seats.values().next().cloned()
+        };
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
 }
 
 impl Batcher {
@@ -80,9 +121,10 @@ impl Batcher {
         if call.is_empty() {
             return Ok(Vec::new());
         }
-        let (writing, place) = self.join(call)?;
-        let answers = writing.await?;
-        Ok(answers.get(place).cloned().unwrap_or_default())
+        let caller = self.join(call)?;
+        let place = caller.place;
+        let answers = caller.await;
+        answers.get(place).cloned().unwrap_or_else(|| Err(StoreError::backend("a call without an answer")))
     }
 
     /// The turn to write: until it is dropped, no group is written.
@@ -91,7 +133,7 @@ impl Batcher {
     }
 
     /// Joins the last group that has room, or opens the next one.
-    fn join(&self, call: Vec<Stamped>) -> Result<(Shared<Writing>, usize), StoreError> {
+    fn join(&self, call: Vec<Stamped>) -> Result<Caller, StoreError> {
         let mut gathering = self.shared.gathering();
         if let Some(group) = gathering.groups.back_mut()
             && group.envelopes.saturating_add(call.len()) <= GROUP
@@ -99,7 +141,8 @@ impl Batcher {
         {
             group.envelopes = group.envelopes.saturating_add(call.len());
             group.calls.push(call);
-            return Ok((writing, group.calls.len().saturating_sub(1)));
+            let place = group.calls.len().saturating_sub(1);
+            return Ok(Caller { writing, place, seats: Arc::clone(&group.seats) });
         }
         gathering.groups.retain(|group| group.writing.upgrade().is_some());
         if gathering.groups.len() >= GROUPS {
@@ -111,8 +154,10 @@ impl Batcher {
         // Just made, so it is alive.
         let Some(weak) = writing.downgrade() else { return Err(StoreError::unavailable("no group")) };
         let envelopes = call.len();
-        gathering.groups.push_back(Group { number, calls: vec![call], envelopes, writing: weak });
-        Ok((writing, 0))
+        let seats = Arc::<Seats>::default();
+        let caller = Caller { writing, place: 0, seats: Arc::clone(&seats) };
+        gathering.groups.push_back(Group { number, calls: vec![call], envelopes, writing: weak, seats });
+        Ok(caller)
     }
 }
 
@@ -130,15 +175,54 @@ impl Batches {
             let place = gathering.groups.iter().position(|group| group.number == number);
             place.and_then(|place| gathering.groups.remove(place)).map(|group| group.calls)
         };
-        self.decide_and_commit(calls.unwrap_or_default()).await.map(Arc::new)
+        let calls = calls.unwrap_or_default();
+        let mut verdicts: Vec<Vec<Option<_>>> = calls.iter().map(|call| vec![None; call.len()]).collect();
+        let written = self.decide_and_commit(by_user(calls), &mut verdicts).await;
+        let answer = |call: Vec<Option<_>>| match (&written, call.iter().any(Option::is_some)) {
+            // Who was written in an earlier round was written, whatever became of the others.
+            _ if call.iter().all(Option::is_some) => Ok(call.into_iter().flatten().collect()),
+            (Err(error), false) => Err(error.clone()),
+            (Err(error), true) => Err(StoreError::unavailable(error.clone())), // in part
+            (Ok(()), _) => Err(StoreError::backend("an envelope without a verdict")),
+        };
+        Arc::new(verdicts.into_iter().map(answer).collect())
     }
 
-    async fn decide_and_commit(&self, calls: Vec<Vec<Stamped>>) -> Result<Vec<Verdicts>, StoreError> {
-        let mut verdicts: Vec<Vec<Option<_>>> = calls.iter().map(|call| vec![None; call.len()]).collect();
-        let mut open = by_user(calls);
+    /// What the decisions about the open users need. One whose stored data is corrupt is put aside, so that the others
+    /// go on.
+    async fn load(
+        &self,
+        open: &mut Vec<UserEnvelopes>,
+        corrupt: &mut Result<(), StoreError>,
+    ) -> Result<Vec<Context>, StoreError> {
+        let asks = open.iter().filter_map(|user| Ask::about(&user.envelopes)).collect();
+        match self.store.load(asks).await {
+            Err(error @ StoreError::Corrupt(_)) if open.len() > 1 => *corrupt = Err(error),
+            loaded => return loaded,
+        }
+        let mut contexts = Vec::with_capacity(open.len());
+        for user in std::mem::take(open) {
+            let ask = Ask::about(&user.envelopes).into_iter().collect();
+            match self.store.load(ask).await {
+                Ok(context) => {
+                    contexts.extend(context);
+                    open.push(user);
+                }
+                Err(error @ StoreError::Corrupt(_)) => *corrupt = Err(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(contexts)
+    }
+
+    async fn decide_and_commit(
+        &self,
+        mut open: Vec<UserEnvelopes>,
+        verdicts: &mut [Vec<Option<Result<Recorded, Rejection>>>],
+    ) -> Result<(), StoreError> {
+        let mut corrupt = Ok(());
         for _ in 0..ATTEMPTS {
-            let asks = open.iter().filter_map(|user| Ask::about(&user.envelopes)).collect();
-            let contexts = self.store.load(asks).await?;
+            let contexts = self.load(&mut open, &mut corrupt).await?;
             let now = self.clock.now();
             let mut decided = Vec::with_capacity(open.len());
             let mut commits = Vec::new();
@@ -163,7 +247,7 @@ impl Batches {
                 }
             }
             if open.is_empty() {
-                return Ok(verdicts.into_iter().map(|call| call.into_iter().flatten().collect()).collect());
+                return corrupt;
             }
         }
         Err(StoreError::unavailable("the session kept changing"))

@@ -10,7 +10,7 @@
 //! ```
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     hash::BuildHasher,
     sync::{
@@ -20,10 +20,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::lock::Mutex as TurnMutex;
+use futures_util::{future::join_all, lock::Mutex as TurnMutex};
 
 use crate::{
-    Changes, Envelope, Erasure, Error, Flush, Heartbeat, InstallId, LiveSet, Member, MemberRef,
+    Beat, Changes, Envelope, Erasure, Error, Flush, Heartbeat, InstallId, LiveSet, Member, MemberRef,
     MemoryLiveSet, Page, Recorded, Rejection, Seen, SeenRef, Session, Status, StoreError, Sweep, Taken,
     Timestamp, Tracker, UserId, Window,
     service::pending::{Pending, Shard},
@@ -205,19 +205,25 @@ impl Beats {
     /// The store failed; what was not written stays pending, and is written by the next flush.
     pub async fn flush(&self) -> Result<Flush, StoreError> {
         let _flushing = self.flushing.lock().await;
-        let mut flush = Flush::default();
+        let (mut flush, mut corrupt) = (Flush::default(), Ok(()));
         for shard in 0..self.shards.len() {
-            let dirty = self.shard(shard).take_dirty();
-            for users in dirty.chunks(CHUNK) {
-                if let Err(error) = self.flush_users(shard, users, &mut flush).await {
-                    // All of them again: beats that were written are no longer pending, and are passed over.
-                    self.shard(shard).put_back(dirty);
-                    return Err(error);
+            let mut dirty = Dirty { users: self.shard(shard).take_dirty(), shard: &self.shards[shard] };
+            let mut kept = Vec::new();
+            for users in dirty.users.chunks(CHUNK) {
+                match self.flush_users(shard, users, &mut flush).await {
+                    Ok(()) => {}
+                    // Somebody's stored data is corrupt: the others need not wait for its repair.
+                    Err(error @ StoreError::Corrupt(_)) => {
+                        corrupt = Err(error);
+                        kept.extend_from_slice(users);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
+            dirty.users = kept;
         }
         self.flush_members(&mut flush).await?;
-        Ok(flush)
+        corrupt.map(|()| flush)
     }
 
     /// Flushes, and then concludes silences; see [`Tracker::sweep`].
@@ -226,8 +232,13 @@ impl Beats {
     ///
     /// The store failed; flushing and sweeping again is safe.
     pub async fn sweep(&self, limit: usize) -> Result<Sweep, StoreError> {
-        self.flush().await?;
-        self.tracker.sweep(limit).await
+        // Whoever is silent now stays so: no beat that comes during the flush continues that life.
+        let now = self.tracker.now();
+        match self.flush().await {
+            // The flush says so itself, to whoever calls it; the others are still to be timed out.
+            Ok(_) | Err(StoreError::Corrupt(_)) => self.tracker.sweep_at(now, limit).await,
+            Err(error) => Err(error),
+        }
     }
 
     /// The status of a user, its pending beats included; see [`Tracker::status`].
@@ -292,9 +303,12 @@ impl Beats {
     pub async fn erase(&self, user: &UserId) -> Result<Erasure, StoreError> {
         // No flush may bring back what is being erased.
         let _flushing = self.flushing.lock().await;
-        self.shard(self.shard_of(user)).forget(user);
+        let erasure = self.tracker.erase(user).await?;
+        let mut shard = self.shard(self.shard_of(user));
+        shard.forget(user);
         self.live.leave(MemberRef::User(user.into()));
-        self.tracker.erase(user).await
+        drop(shard);
+        Ok(erasure)
     }
 
     fn stamp(&self, at: Option<Timestamp>) -> Result<Timestamp, Rejection> {
@@ -333,11 +347,13 @@ impl Beats {
             }
         };
         let timeout = self.tracker.policy().heartbeat_timeout;
-        let kept = self.shard(self.shard_of(&user)).keep(&user, stamp, state.as_ref(), timeout);
-        if let Some(taken) = kept {
+        let mut shard = self.shard(self.shard_of(&user));
+        if let Some(taken) = shard.keep(&user, stamp, state.as_ref(), timeout) {
+            // Under the lock: an erasure comes before or after both.
             self.see(&user, install.as_ref(), stamp);
             return Ok(Kept::Done(taken));
         }
+        drop(shard);
         let envelope = match state {
             Some(state) => Envelope::heartbeat_in(user, state),
             None => Envelope::heartbeat(user),
@@ -348,14 +364,17 @@ impl Beats {
     /// Records envelopes, each user's after its pending beats and in one commit with them; learns what the sessions
     /// are now, and who is present.
     async fn commit(&self, owed: Vec<Owed>) -> Result<Vec<Result<Recorded, Rejection>>, StoreError> {
-        let mut written: HashMap<UserId, Option<Pending>> = HashMap::new();
+        let timeout = self.tracker.policy().heartbeat_timeout;
+        let mut written: HashMap<UserId, (Option<Pending>, u64)> = HashMap::new();
         let (mut envelopes, mut places) = (Vec::with_capacity(owed.len()), Vec::with_capacity(owed.len()));
         for Owed { envelope, .. } in &owed {
             let user = envelope.user();
             if !written.contains_key(user) {
-                let pending = self.shard(self.shard_of(user)).pending(user).cloned();
+                let shard = self.shard(self.shard_of(user));
+                let (pending, ended) = (shard.pending(user).cloned(), shard.ended());
+                drop(shard);
                 envelopes.extend(pending.as_ref().map(|beats| beats.envelope(user)));
-                written.insert(user.clone(), pending);
+                written.insert(user.clone(), (pending, ended));
             }
             places.push(envelopes.len());
             envelopes.push(envelope.clone());
@@ -367,13 +386,23 @@ impl Beats {
             let verdict = verdict.ok_or_else(|| StoreError::backend("an envelope without a verdict"))?;
             let user = envelope.user();
             let mut shard = self.shard(self.shard_of(user));
-            if let Some(Some(written)) = written.remove(user) {
-                shard.settle(user, &written);
-            }
-            if let Ok(Recorded { session: Some(session), .. }) = &verdict {
-                shard.learn(user, session);
-                drop(shard);
-                if !self.is_present(session) {
+            let ended = match written.get_mut(user) {
+                Some((beats, ended)) => {
+                    if let Some(beats) = beats.take() {
+                        shard.settle(user, &beats);
+                    }
+                    *ended
+                }
+                None => shard.ended(),
+            };
+            // An answer that is read after somebody went away, or was erased, may tell of the time before.
+            if let Ok(Recorded { session: Some(session), .. }) = &verdict
+                && (!session.current_state.is_live() || shard.ended() == ended)
+            {
+                shard.learn(user, session, timeout);
+                let is_live = session.current_state.is_live();
+                let ends = !envelope.is_sign() && !is_live && session.last_heartbeat <= stamp;
+                if ends || !self.is_present(session) {
                     self.live.leave(MemberRef::User(user.into()));
                 } else if envelope.is_sign() {
                     self.see(user, install.as_ref(), stamp);
@@ -395,18 +424,31 @@ impl Beats {
         }
         let beats = pending.iter().map(|(user, beats)| beats.beat(user, timeout)).collect();
         let not_taken = self.tracker.touch(beats).await?;
-        let envelopes =
-            not_taken.iter().filter_map(|beat| Some(pending.get(&beat.user)?.envelope(&beat.user)));
-        let verdicts = self.tracker.record_many(envelopes.collect()).await?;
+        // Together in one group, each as a call of its own: one whose data is corrupt fails alone.
+        let record = |beat: &Beat| {
+            let envelope = pending.get(&beat.user).map(|beats| beats.envelope(&beat.user));
+            self.tracker.record_many(envelope.into_iter().collect())
+        };
+        let answers = join_all(not_taken.iter().map(record)).await;
         let mut shard = self.shard(shard);
-        pending.iter().for_each(|(user, written)| shard.settle(user, written));
-        for (beat, verdict) in not_taken.iter().zip(&verdicts) {
-            match verdict {
-                Ok(Recorded { session: Some(session), .. }) => shard.learn(&beat.user, session),
+        let mut failed = Ok(());
+        for (beat, answer) in not_taken.iter().zip(answers) {
+            match answer.map(|verdicts| verdicts.into_iter().next()) {
+                Ok(Some(Ok(Recorded { session: Some(session), .. }))) => {
+                    if let Some(beats) = pending.get(&beat.user) {
+                        shard.settle(&beat.user, beats);
+                    }
+                    shard.learn(&beat.user, &session, timeout);
+                }
                 // Refused now is who was erased meanwhile: there is nobody to keep alive.
-                _ => shard.forget(&beat.user),
+                Ok(_) => shard.forget(&beat.user),
+                Err(error) => failed = Err(error),
             }
         }
+        let not_taken_users: HashSet<_> = not_taken.iter().map(|beat| &beat.user).collect();
+        let taken = pending.iter().filter(|(user, _)| !not_taken_users.contains(user));
+        taken.for_each(|(user, beats)| shard.settle(user, beats));
+        failed?;
         flush.beats = flush.beats.saturating_add(pending.len() as u64);
         flush.recorded = flush.recorded.saturating_add(not_taken.len() as u64);
         Ok(())
@@ -415,12 +457,10 @@ impl Beats {
     async fn flush_members(&self, flush: &mut Flush) -> Result<(), StoreError> {
         let Some(backing) = &self.backing else { return Ok(()) };
         loop {
-            let changes = self.live.changes(CHUNK);
-            let written = changes.len();
-            if let Err(error) = self.write_members(&**backing, &changes).await {
-                self.live.put_back(&changes);
-                return Err(error);
-            }
+            let mut unwritten = Unwritten { changes: self.live.changes(CHUNK), live: &self.live };
+            let written = unwritten.changes.len();
+            self.write_members(&**backing, &unwritten.changes).await?;
+            unwritten.changes = Changes::default();
             flush.members = flush.members.saturating_add(written as u64);
             if written < CHUNK {
                 return Ok(());
@@ -459,6 +499,33 @@ impl Beats {
     fn shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
         // Nothing under this lock panics half way.
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The dirty users of a shard: what is left of them goes back, also when the flush is dropped half way.
+struct Dirty<'a> {
+    users: Vec<UserId>,
+    shard: &'a Mutex<Shard>,
+}
+
+impl Drop for Dirty<'_> {
+    fn drop(&mut self) {
+        if !self.users.is_empty() {
+            let mut shard = self.shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.put_back(std::mem::take(&mut self.users));
+        }
+    }
+}
+
+/// Changes of the members: they go back unless they were written.
+struct Unwritten<'a> {
+    changes: Changes,
+    live: &'a MemoryLiveSet,
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        self.live.put_back(&self.changes);
     }
 }
 

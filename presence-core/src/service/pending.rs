@@ -68,6 +68,8 @@ pub(super) struct Shard {
     users: HashMap<UserId, Known, RandomState>,
     /// Whose beats are pending; some may have been written since.
     dirty: Vec<UserId>,
+    /// How often somebody stopped being live here: an answer from before then may be stale.
+    ended: u64,
 }
 
 impl Shard {
@@ -107,6 +109,14 @@ impl Shard {
     /// Tells of these again at the next call.
     pub(super) fn put_back(&mut self, users: Vec<UserId>) {
         self.dirty.extend(users);
+        let pending = |user: &UserId| self.users.get(user).is_some_and(|known| known.pending.is_some());
+        self.dirty.retain(pending);
+        self.dirty.sort_unstable();
+        self.dirty.dedup();
+    }
+
+    pub(super) const fn ended(&self) -> u64 {
+        self.ended
     }
 
     /// What `written` says is no longer pending; what was added to it since, is.
@@ -125,10 +135,16 @@ impl Shard {
     }
 
     /// Takes over what the store said about a session.
-    pub(super) fn learn(&mut self, user: &UserId, session: &Session) {
+    pub(super) fn learn(&mut self, user: &UserId, session: &Session, timeout: Option<Duration>) {
         let pending = self.users.get_mut(user).and_then(|known| known.pending.take());
         let state = session.current_state.clone();
-        if session.current_state.is_live() {
+        let is_live = session.current_state.is_live();
+        self.ended = self.ended.wrapping_add(u64::from(!is_live));
+        // Beats from before a silence that the session has behind it are not part of its life.
+        let continues = |beats: &Pending| {
+            is_connected(session.live_since, session.last_heartbeat, beats.first.0, timeout)
+        };
+        if is_live && pending.as_ref().is_none_or(continues) {
             let written = session.last_heartbeat;
             let last = pending.as_ref().map_or(written, |beats| beats.last.0.max(written));
             let known = Known { state, live_since: session.live_since, last, pending };
@@ -144,6 +160,7 @@ impl Shard {
     }
 
     pub(super) fn forget(&mut self, user: &UserId) {
+        self.ended = self.ended.wrapping_add(1);
         self.users.remove(user);
     }
 

@@ -77,10 +77,12 @@ impl Tracker {
     }
 
     /// A tracker on `store` under `policy`.
-    pub fn with_policy<S>(store: Arc<S>, clock: impl Clock + 'static, policy: Policy) -> Self
+    pub fn with_policy<S>(store: Arc<S>, clock: impl Clock + 'static, mut policy: Policy) -> Self
     where
         S: CheckpointQuery + CheckpointStore + 'static,
     {
+        // A timeout below the resolution of time is none: silence would begin in the instant of the sign.
+        policy.heartbeat_timeout = policy.heartbeat_timeout.filter(|timeout| timeout.as_millis() > 0);
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let (query, store): (Arc<dyn CheckpointQuery>, Arc<dyn CheckpointStore>) = (store.clone(), store);
         let batcher = Batcher::new(Arc::clone(&store), Arc::clone(&clock), policy.clone());
@@ -100,6 +102,9 @@ impl Tracker {
     }
 
     /// Records one envelope, durably.
+    ///
+    /// Callers that come together are written together, and drive the write together: a future that was polled must be
+    /// polled on or dropped, or the others wait for it.
     ///
     /// # Errors
     ///
@@ -147,9 +152,13 @@ impl Tracker {
     /// The store failed: nothing was written, or where it [`is_retryable`](StoreError::is_retryable), it is unknown;
     /// sweeping again is safe.
     pub async fn sweep(&self, limit: usize) -> Result<Sweep, StoreError> {
+        self.sweep_at(self.now(), limit).await
+    }
+
+    /// Concludes the silences that had lasted too long at `now`.
+    pub(crate) async fn sweep_at(&self, now: Timestamp, limit: usize) -> Result<Sweep, StoreError> {
         let Parts { store, policy, batcher, .. } = &*self.shared;
         let _turn = batcher.turn().await;
-        let now = self.now();
         let Some(cutoff) = policy.cutoff(now) else { return Ok(Sweep::default()) };
         let silent = store.overdue(cutoff, limit).await?;
         let more = silent.len() >= limit;

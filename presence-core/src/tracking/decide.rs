@@ -36,7 +36,11 @@ impl Envelope {
     ///
     /// [`Rejection::FutureTimestamp`] where the stamp lies further ahead.
     pub fn stamped(self, now: Timestamp, policy: &Policy) -> Result<Stamped, Rejection> {
-        let at = stamp(self.at, now, policy)?;
+        // Beats were stamped when they were taken; moved, they would tell of another life.
+        let at = match (&self.command, self.at) {
+            (Command::Beats { .. }, Some(last)) => last,
+            _ => stamp(self.at, now, policy)?,
+        };
         Ok(Stamped { envelope: self, at })
     }
 
@@ -239,6 +243,13 @@ impl Taken {
             }
             Command::Heartbeat { state } => {
                 timeline.sign(at, state.clone());
+                (Reply::Alive, true)
+            }
+            // What came before the erasure is gone; of the rest only the last is known.
+            Command::Beats { first, last_state, .. }
+                if context.erased_at.is_some_and(|erased_at| *first <= erased_at) =>
+            {
+                timeline.sign(at, last_state.clone());
                 (Reply::Alive, true)
             }
             Command::Beats { first, state, last_state } => {
