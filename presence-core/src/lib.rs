@@ -34,7 +34,8 @@ pub use {
     },
     service::{
         beats::Beats,
-        heartbeat::{Flush, Heartbeat, Taken},
+        flush::Flush,
+        heartbeat::{Heartbeat, Taken},
         page::{Cursor, Page},
         recorded::Recorded,
         tracker::{Sweep, Tracker},

@@ -10,7 +10,7 @@
 //! ```
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt,
     hash::BuildHasher,
     sync::{
@@ -20,19 +20,19 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{future::join_all, lock::Mutex as TurnMutex};
+use futures_util::lock::Mutex as TurnMutex;
 
 use crate::{
-    Beat, Changes, Envelope, Erasure, Error, Flush, Heartbeat, InstallId, LiveSet, Member, MemberRef,
-    MemoryLiveSet, Page, Recorded, Rejection, Seen, SeenRef, Session, Status, StoreError, Sweep, Taken,
-    Timestamp, Tracker, UserId, Window,
+    Envelope, Erasure, Error, Heartbeat, InstallId, LiveSet, Member, MemberRef, MemoryLiveSet, Page,
+    Recorded, Rejection, SeenRef, Session, Status, StoreError, Sweep, Taken, Timestamp, Tracker, UserId,
+    Window,
     service::pending::{Pending, Shard},
     tracking::decide::stamp,
 };
 
 /// How many parts the pending beats are kept in, each behind its own lock.
 const SHARDS: usize = 64;
-/// The most beats of one write.
+/// The most members that are read at once.
 const CHUNK: usize = 10_000;
 /// The longest window of the online count, in seconds.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -57,13 +57,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// # }).unwrap();
 /// ```
 pub struct Beats {
-    tracker: Tracker,
-    live: MemoryLiveSet,
-    backing: Option<Arc<dyn LiveSet>>,
-    shards: Vec<Mutex<Shard>>,
+    pub(super) tracker: Tracker,
+    pub(super) live: MemoryLiveSet,
+    pub(super) backing: Option<Arc<dyn LiveSet>>,
+    pub(super) shards: Vec<Mutex<Shard>>,
     hasher: foldhash::fast::RandomState,
     /// One flush at a time.
-    flushing: TurnMutex<()>,
+    pub(super) flushing: TurnMutex<()>,
     next_evicted: AtomicUsize,
 }
 
@@ -198,34 +198,6 @@ impl Beats {
         Ok(verdict.ok_or_else(|| StoreError::backend("an envelope without a verdict"))??)
     }
 
-    /// Writes what is pending: beats to the tracker's store, members to the backing live set.
-    ///
-    /// # Errors
-    ///
-    /// The store failed; what was not written stays pending, and is written by the next flush.
-    pub async fn flush(&self) -> Result<Flush, StoreError> {
-        let _flushing = self.flushing.lock().await;
-        let (mut flush, mut corrupt) = (Flush::default(), Ok(()));
-        for shard in 0..self.shards.len() {
-            let mut dirty = Dirty { users: self.shard(shard).take_dirty(), shard: &self.shards[shard] };
-            let mut kept = Vec::new();
-            for users in dirty.users.chunks(CHUNK) {
-                match self.flush_users(shard, users, &mut flush).await {
-                    Ok(()) => {}
-                    // Somebody's stored data is corrupt: the others need not wait for its repair.
-                    Err(error @ StoreError::Corrupt(_)) => {
-                        corrupt = Err(error);
-                        kept.extend_from_slice(users);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            dirty.users = kept;
-        }
-        self.flush_members(&mut flush).await?;
-        corrupt.map(|()| flush)
-    }
-
     /// Flushes, and then concludes silences; see [`Tracker::sweep`].
     ///
     /// # Errors
@@ -315,7 +287,7 @@ impl Beats {
         stamp(at, self.tracker.now(), self.tracker.policy())
     }
 
-    fn floor(&self, at: Timestamp) -> Timestamp {
+    pub(super) fn floor(&self, at: Timestamp) -> Timestamp {
         at.saturating_sub(self.tracker.policy().online_window)
     }
 
@@ -413,76 +385,6 @@ impl Beats {
         Ok(verdicts)
     }
 
-    async fn flush_users(&self, shard: usize, users: &[UserId], flush: &mut Flush) -> Result<(), StoreError> {
-        let timeout = self.tracker.policy().heartbeat_timeout;
-        let pending: HashMap<UserId, Pending> = {
-            let shard = self.shard(shard);
-            users.iter().filter_map(|user| Some((user.clone(), shard.pending(user)?.clone()))).collect()
-        };
-        if pending.is_empty() {
-            return Ok(());
-        }
-        let beats = pending.iter().map(|(user, beats)| beats.beat(user, timeout)).collect();
-        let not_taken = self.tracker.touch(beats).await?;
-        // Together in one group, each as a call of its own: one whose data is corrupt fails alone.
-        let record = |beat: &Beat| {
-            let envelope = pending.get(&beat.user).map(|beats| beats.envelope(&beat.user));
-            self.tracker.record_many(envelope.into_iter().collect())
-        };
-        let answers = join_all(not_taken.iter().map(record)).await;
-        let mut shard = self.shard(shard);
-        let mut failed = Ok(());
-        for (beat, answer) in not_taken.iter().zip(answers) {
-            match answer.map(|verdicts| verdicts.into_iter().next()) {
-                Ok(Some(Ok(Recorded { session: Some(session), .. }))) => {
-                    if let Some(beats) = pending.get(&beat.user) {
-                        shard.settle(&beat.user, beats);
-                    }
-                    shard.learn(&beat.user, &session, timeout);
-                }
-                // Refused now is who was erased meanwhile: there is nobody to keep alive.
-                Ok(_) => shard.forget(&beat.user),
-                Err(error) => failed = Err(error),
-            }
-        }
-        let not_taken_users: HashSet<_> = not_taken.iter().map(|beat| &beat.user).collect();
-        let taken = pending.iter().filter(|(user, _)| !not_taken_users.contains(user));
-        taken.for_each(|(user, beats)| shard.settle(user, beats));
-        failed?;
-        flush.beats = flush.beats.saturating_add(pending.len() as u64);
-        flush.recorded = flush.recorded.saturating_add(not_taken.len() as u64);
-        Ok(())
-    }
-
-    async fn flush_members(&self, flush: &mut Flush) -> Result<(), StoreError> {
-        let Some(backing) = &self.backing else { return Ok(()) };
-        loop {
-            let mut unwritten = Unwritten { changes: self.live.changes(CHUNK), live: &self.live };
-            let written = unwritten.changes.len();
-            self.write_members(&**backing, &unwritten.changes).await?;
-            unwritten.changes = Changes::default();
-            flush.members = flush.members.saturating_add(written as u64);
-            if written < CHUNK {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn write_members(&self, backing: &dyn LiveSet, changes: &Changes) -> Result<(), StoreError> {
-        if !changes.left.is_empty() {
-            backing.leave(changes.left.clone()).await?;
-        }
-        let bound =
-            changes.bound.iter().map(|(install, at)| Seen::Bound { install: install.clone(), at: *at });
-        let seen = changes.seen.iter().map(|(member, at)| Seen::Member {
-            member: member.clone(),
-            at: *at,
-            floor: self.floor(*at),
-        });
-        let seen: Vec<_> = bound.chain(seen).collect();
-        if seen.is_empty() { Ok(()) } else { backing.touch(seen).await }
-    }
-
     /// Forgets the users of one part that have nothing pending and would have to be recorded anyway.
     fn forget_idle(&self) {
         let policy = self.tracker.policy();
@@ -496,36 +398,9 @@ impl Beats {
         (self.hasher.hash_one(user) >> 58) as usize
     }
 
-    fn shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
         // Nothing under this lock panics half way.
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The dirty users of a shard: what is left of them goes back, also when the flush is dropped half way.
-struct Dirty<'a> {
-    users: Vec<UserId>,
-    shard: &'a Mutex<Shard>,
-}
-
-impl Drop for Dirty<'_> {
-    fn drop(&mut self) {
-        if !self.users.is_empty() {
-            let mut shard = self.shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.put_back(std::mem::take(&mut self.users));
-        }
-    }
-}
-
-/// Changes of the members: they go back unless they were written.
-struct Unwritten<'a> {
-    changes: Changes,
-    live: &'a MemoryLiveSet,
-}
-
-impl Drop for Unwritten<'_> {
-    fn drop(&mut self) {
-        self.live.put_back(&self.changes);
     }
 }
 

@@ -75,14 +75,3 @@ pub enum Taken {
     /// It changed more than the last sign of life, or might have, and was committed.
     Committed(Recorded),
 }
-
-/// What a flush wrote.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Flush {
-    /// How many users' beats were written.
-    pub beats: u64,
-    /// How many of those the store did not take as they were, so that they were recorded one by one.
-    pub recorded: u64,
-    /// How many changes of the online members were written.
-    pub members: u64,
-}

@@ -2,6 +2,7 @@
 
 mod batcher;
 pub(crate) mod beats;
+pub(crate) mod flush;
 pub(crate) mod heartbeat;
 pub(crate) mod page;
 mod pending;
