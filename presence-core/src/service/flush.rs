@@ -64,8 +64,12 @@ impl Beats {
         if pending.is_empty() {
             return Ok(());
         }
-        let beats = pending.iter().map(|(user, beats)| beats.beat(user, timeout)).collect();
-        let not_taken = self.tracker.touch(beats).await?;
+        let beats: Vec<_> = pending.iter().map(|(user, beats)| beats.beat(user, timeout)).collect();
+        let not_taken = match self.tracker.touch(beats.clone()).await {
+            // Nothing was written, and nobody knows whose data it was: each is recorded instead.
+            Err(StoreError::Corrupt(_)) => beats,
+            not_taken => not_taken?,
+        };
         // Together in one group, each as a call of its own: one whose data is corrupt fails alone.
         let record = |beat: &Beat| {
             let envelope = pending.get(&beat.user).map(|beats| beats.envelope(&beat.user));
@@ -84,6 +88,8 @@ impl Beats {
                 }
                 // Refused now is who was erased meanwhile: there is nobody to keep alive.
                 Ok(_) => shard.forget(&beat.user),
+                // Where the store failed otherwise too, that is what counts.
+                Err(StoreError::Corrupt(_)) if failed.is_err() => {}
                 Err(error) => failed = Err(error),
             }
         }
