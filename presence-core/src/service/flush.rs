@@ -64,10 +64,10 @@ impl Beats {
         if pending.is_empty() {
             return Ok(());
         }
-        let beats: Vec<_> = pending.iter().map(|(user, beats)| beats.beat(user, timeout)).collect();
-        let not_taken = match self.tracker.touch(beats.clone()).await {
+        let beats = || pending.iter().map(|(user, beats)| beats.beat(user, timeout)).collect();
+        let not_taken = match self.tracker.touch(beats()).await {
             // Nothing was written, and nobody knows whose data it was: each is recorded instead.
-            Err(StoreError::Corrupt(_)) => beats,
+            Err(StoreError::Corrupt(_)) => beats(),
             not_taken => not_taken?,
         };
         // Together in one group, each as a call of its own: one whose data is corrupt fails alone.
