@@ -106,38 +106,45 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 
 fn start_jobs(config: &Config, state: &AppState, stop: &CancellationToken) -> JoinSet<&'static str> {
     let mut jobs = JoinSet::new();
-    for (name, interval) in [
-        ("flush", config.heartbeat_flush_interval()),
-        ("sweep", config.detect_offline_interval()),
-        ("evict", EVICTION),
-    ] {
-        let (state, stop) = (state.clone(), stop.clone());
-        jobs.spawn(async move {
-            let step = || async {
-                match name {
-                    "flush" => jobs::flush(&state).await,
-                    "sweep" => jobs::sweep(&state).await,
-                    _ => jobs::evict(&state).await,
-                }
-            };
-            jobs::every(name, interval, stop, step).await;
-            name
-        });
-    }
+    let owner = state.clone();
+    start(&mut jobs, "flush", config.heartbeat_flush_interval(), stop, move || {
+        let state = owner.clone();
+        async move { jobs::flush(&state).await }
+    });
+    let owner = state.clone();
+    start(&mut jobs, "sweep", config.detect_offline_interval(), stop, move || {
+        let state = owner.clone();
+        async move { jobs::sweep(&state).await }
+    });
+    let owner = state.clone();
+    start(&mut jobs, "evict", EVICTION, stop, move || {
+        let state = owner.clone();
+        async move { jobs::evict(&state).await }
+    });
     if config.is_open() {
-        let stop = stop.clone();
-        jobs.spawn(async move {
-            let remind = || async {
-                tracing::warn!(
-                    "PRESENCE_INSECURE: whoever reaches this address can read and write everything"
-                );
-                Ok(0)
-            };
-            jobs::every("reminder", REMINDER, stop, remind).await;
-            "reminder"
+        start(&mut jobs, "reminder", REMINDER, stop, || async {
+            tracing::warn!("PRESENCE_INSECURE: whoever reaches this address can read and write everything");
+            Ok(0)
         });
     }
     jobs
+}
+
+/// Starts one job; it gives its name when it ends.
+fn start<F>(
+    jobs: &mut JoinSet<&'static str>,
+    name: &'static str,
+    interval: Duration,
+    stop: &CancellationToken,
+    step: impl FnMut() -> F + Send + 'static,
+) where
+    F: Future<Output = Result<u64, StoreError>> + Send + 'static,
+{
+    let stop = stop.clone();
+    jobs.spawn(async move {
+        jobs::every(name, interval, stop, step).await;
+        name
+    });
 }
 
 /// Waits for SIGTERM or SIGINT.
