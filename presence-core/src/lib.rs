@@ -52,5 +52,6 @@ pub use {
         state::{CustomState, StateType},
         summary::DaySummary,
         timeout::is_alive,
+        vigil::Vigil,
     },
 };

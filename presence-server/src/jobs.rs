@@ -1,8 +1,13 @@
 //! What the server does by itself: flush, sweep, forget. Each job is a step that a test can take.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use presence_core::StoreError;
+use presence_core::{StoreError, Vigil};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::AppState;
@@ -32,6 +37,66 @@ pub async fn sweep(state: &AppState) -> Result<u64, StoreError> {
         if !sweep.more {
             return Ok(lapsed);
         }
+    }
+}
+
+/// The server's own watch over its users, kept by the jobs: each flush looks at the clocks, and a sweep concludes nothing
+/// until the watch has lasted a whole timeout. See [`Vigil`].
+#[derive(Clone, Debug)]
+pub struct Watch {
+    state: AppState,
+    begun: Instant,
+    vigil: Arc<Mutex<Vigil>>,
+}
+
+impl Watch {
+    /// A watch that begins now, at the start of the jobs.
+    #[must_use]
+    pub fn begin(state: AppState) -> Self {
+        let vigil = Arc::new(Mutex::new(Vigil::new(state.tracker().policy())));
+        let watch = Self { state, begun: Instant::now(), vigil };
+        watch.look();
+        watch
+    }
+
+    /// [`flush`], and a look at the clocks.
+    ///
+    /// # Errors
+    ///
+    /// As of [`flush`]; the watch begins anew.
+    pub async fn flush(&self) -> Result<u64, StoreError> {
+        self.look();
+        self.unless_away(flush(&self.state).await)
+    }
+
+    /// [`sweep`] where the watch has lasted long enough; nothing where it has not.
+    ///
+    /// # Errors
+    ///
+    /// As of [`sweep`]; the watch begins anew.
+    pub async fn sweep(&self) -> Result<u64, StoreError> {
+        if !self.look() {
+            return Ok(0);
+        }
+        self.unless_away(sweep(&self.state).await)
+    }
+
+    /// Whether silence may be concluded now.
+    fn look(&self) -> bool {
+        let mut vigil = self.vigil();
+        vigil.look(self.state.tracker().now(), self.begun.elapsed());
+        vigil.may_conclude()
+    }
+
+    fn unless_away(&self, done: Result<u64, StoreError>) -> Result<u64, StoreError> {
+        if done.as_ref().is_err_and(StoreError::is_retryable) {
+            self.vigil().interrupt();
+        }
+        done
+    }
+
+    fn vigil(&self) -> std::sync::MutexGuard<'_, Vigil> {
+        self.vigil.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

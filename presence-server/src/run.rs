@@ -106,15 +106,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 
 fn start_jobs(config: &Config, state: &AppState, stop: &CancellationToken) -> JoinSet<&'static str> {
     let mut jobs = JoinSet::new();
-    let owner = state.clone();
+    let owner = jobs::Watch::begin(state.clone());
+    let watch = owner.clone();
     start(&mut jobs, "flush", config.heartbeat_flush_interval(), stop, move || {
-        let state = owner.clone();
-        async move { jobs::flush(&state).await }
+        let watch = watch.clone();
+        async move { watch.flush().await }
     });
-    let owner = state.clone();
     start(&mut jobs, "sweep", config.detect_offline_interval(), stop, move || {
-        let state = owner.clone();
-        async move { jobs::sweep(&state).await }
+        let watch = owner.clone();
+        async move { watch.sweep().await }
     });
     let owner = state.clone();
     start(&mut jobs, "evict", EVICTION, stop, move || {

@@ -12,3 +12,4 @@ pub(crate) mod state;
 pub(crate) mod summary;
 mod timeline;
 pub(crate) mod timeout;
+pub(crate) mod vigil;
