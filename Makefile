@@ -15,9 +15,10 @@ fix:
 bench:
 	cargo bench --locked --package presence-benches --bench ratios
 
-# A real channel's morning, replayed into a SQLite file.
+# A real channel's morning, replayed so that it ends now, and a server that answers about it.
 demo:
-	cargo run --quiet --release --example trace_replay -- examples/data/ubuntu-2005-06-27.ndjson --timeout 900 --store presence.db
+	rm -f target/demo.db target/demo.db-lock target/demo.db-shm target/demo.db-wal
+	cargo run --quiet --release --locked --bin presence-server -- demo examples/data/ubuntu-2005-06-27.ndjson --database-url sqlite:target/demo.db
 
 format:
 	cargo fmt --all --check

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod config;
+pub mod demo;
 mod extract;
 pub mod healthcheck;
 pub mod jobs;
@@ -13,5 +14,5 @@ mod state;
 mod storage;
 
 pub use router::app;
-pub use run::{RunError, run};
+pub use run::{RunError, Server, run};
 pub use state::{AppState, Settings};

@@ -1,11 +1,14 @@
 //! `presence-server`: see `--help`.
 
-use std::{error::Error, io::IsTerminal, process::ExitCode};
+use std::{error::Error, io::IsTerminal, path::Path, process::ExitCode};
 
 use presence_server::{
+    Server,
     config::{Command, Config, LogFormat},
+    demo::{self, Lives, Trace},
     healthcheck, run,
 };
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -18,6 +21,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Serve(config) => serve(config),
+        Command::Demo { trace, config } => demo(&trace, config),
         Command::CheckConfig(config) => {
             print!("{}", config.effective());
             Ok(())
@@ -39,14 +43,47 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config) -> Result<(), Box<dyn Error>> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    start(&config, "info")?.block_on(run(config)).map_err(Into::into)
+}
+
+/// Replays the trace, shows what became of it, and serves.
+fn demo(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
+    let trace = Trace::parse(&text).map_err(|error| named(&error))?;
+    start(&config, "warn")?.block_on(async {
+        let window = config.policy().online_window;
+        let server = Server::open(config).await?;
+        let trace = trace.ending_at(server.state().tracker().now())?;
+        demo::replay(server.state(), &trace, progress).await?;
+        let lives = Lives::of(server.state().tracker(), &trace).await?;
+        let links = demo::links(server.address(), window, &lives);
+        println!("{}\n{}\n{links}\nserving until Ctrl-C", lives.table(20), lives.hours());
+        Ok(server.serve().await?)
+    })
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(done: usize, all: usize) {
+    const WIDTH: usize = 40;
+    let filled = |done: usize| done.saturating_mul(WIDTH).checked_div(all).unwrap_or(WIDTH);
+    let is_next = filled(done) > filled(done.saturating_sub(1));
+    if is_next && std::io::stderr().is_terminal() {
+        let (bar, rest) = ("#".repeat(filled(done)), ".".repeat(WIDTH.saturating_sub(filled(done))));
+        let end = if done == all { "\n\n" } else { "" };
+        eprint!("\r{bar}{rest} {done}/{all} events{end}");
+    }
+}
+
+/// Starts the log, with `level` where RUST_LOG says nothing, and the runtime.
+fn start(config: &Config, level: &str) -> Result<Runtime, std::io::Error> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format(std::io::stderr().is_terminal()) {
         LogFormat::Json => log.json().init(),
         _ => log.with_ansi(std::io::stderr().is_terminal()).init(),
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(run(config))?)
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// An error and what caused it, on one line.

@@ -1,9 +1,9 @@
 //! The server as a process: store, jobs, port, and an end in order.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use presence_core::StoreError;
-use presence_sqlite::OpenError;
+use presence_sqlite::{OpenError, SqliteStore};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ pub enum RunError {
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why.
         #[source]
         cause: io::Error,
@@ -47,61 +47,102 @@ pub enum RunError {
     Job(&'static str),
 }
 
-/// Runs the server until the process is told to end (SIGTERM or SIGINT): what has begun is finished, what is in
-/// memory is written, and the store is closed. Told a second time, the process ends at once; what was acknowledged as
-/// durable is.
+/// Runs a server until the process is told to end: [`Server::open`] and [`Server::serve`].
 ///
 /// # Errors
 ///
 /// [`RunError`] says what ended it.
 pub async fn run(config: Config) -> Result<(), RunError> {
-    let storage = Storage::open(&config).await?;
-    let sqlite = storage.sqlite();
-    if !config.store().outlives_process() {
-        tracing::warn!("everything is in memory, and gone when the process ends: set DATABASE_URL");
-    }
-    let members = storage.beats.load().await?;
-    let settings = Settings { zone: config.zone().clone(), durability: storage.durability };
-    let state = AppState::new(storage.beats, settings);
+    Server::open(config).await?.serve().await
+}
 
-    let address = config.bind();
-    let listen = |cause| RunError::Listen { address, cause };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
-    tracing::info!(members, "{}", config.summary());
-    tracing::info!("listening on http://{address}");
+/// A server whose store is open and whose port is taken. Who connects waits until it serves.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    state: AppState,
+    sqlite: Option<Arc<SqliteStore>>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
 
-    let stop = CancellationToken::new();
-    let mut jobs = start_jobs(&config, &state, &stop);
-    let limits = Limits { max_connections: config.max_connections() as usize, ..Limits::default() };
-    let mut serving = std::pin::pin!(serve(listener, app(state.clone()), limits, stop.clone()));
-    let served = tokio::select! {
-        served = &mut serving => served,
-        () = told_to_end() => {
-            tracing::info!("ending: no new requests");
-            stop.cancel();
-            tokio::spawn(async {
-                told_to_end().await;
-                tracing::warn!("told twice: ending at once");
-                std::process::exit(1);
-            });
-            serving.await
+impl Server {
+    /// Opens the store, reads who is online, and takes the port.
+    ///
+    /// # Errors
+    ///
+    /// The store does not open or fails, or the port is not to be had. What was opened is closed again.
+    pub async fn open(config: Config) -> Result<Self, RunError> {
+        let storage = Storage::open(&config).await?;
+        let sqlite = storage.sqlite();
+        if !config.store().outlives_process() {
+            tracing::warn!("everything is in memory, and gone when the process ends: set DATABASE_URL");
         }
-        died = jobs.join_next() => {
-            stop.cancel();
-            return Err(RunError::Job(died.and_then(Result::ok).unwrap_or("that panicked")));
-        }
-    };
-    stop.cancel();
-    while jobs.join_next().await.is_some() {}
-    jobs::flush(&state).await?;
-    drop(state);
-    if let Some(sqlite) = sqlite {
-        sqlite.close().await;
+        let members = storage.beats.load().await?;
+        let settings = Settings { zone: config.zone().clone(), durability: storage.durability };
+        let state = AppState::new(storage.beats, settings);
+        let address = config.bind();
+        let listen = |cause| RunError::Listen { address, cause };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        tracing::info!(members, "{}", config.summary());
+        Ok(Self { config, state, sqlite, listener, address })
     }
-    let drained = served.map_err(RunError::Serve)?;
-    tracing::info!(?drained, "ended");
-    Ok(())
+
+    /// What the routes share.
+    #[must_use]
+    pub const fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the process is told to end (SIGTERM or SIGINT): what has begun is finished, what is in memory is
+    /// written, and the store is closed. Told a second time, the process ends at once; what was acknowledged as durable
+    /// is.
+    ///
+    /// # Errors
+    ///
+    /// The port or the store failed, or a job died.
+    pub async fn serve(self) -> Result<(), RunError> {
+        let Self { config, state, sqlite, listener, address } = self;
+        tracing::info!("listening on http://{address}");
+        let stop = CancellationToken::new();
+        let mut jobs = start_jobs(&config, &state, &stop);
+        let limits = Limits { max_connections: config.max_connections() as usize, ..Limits::default() };
+        let mut serving = std::pin::pin!(serve(listener, app(state.clone()), limits, stop.clone()));
+        let served = tokio::select! {
+            served = &mut serving => served,
+            () = told_to_end() => {
+                tracing::info!("ending: no new requests");
+                stop.cancel();
+                tokio::spawn(async {
+                    told_to_end().await;
+                    tracing::warn!("told twice: ending at once");
+                    std::process::exit(1);
+                });
+                serving.await
+            }
+            died = jobs.join_next() => {
+                stop.cancel();
+                return Err(RunError::Job(died.and_then(Result::ok).unwrap_or("that panicked")));
+            }
+        };
+        stop.cancel();
+        while jobs.join_next().await.is_some() {}
+        jobs::flush(&state).await?;
+        drop(state);
+        if let Some(sqlite) = sqlite {
+            sqlite.close().await;
+        }
+        let drained = served.map_err(RunError::Serve)?;
+        tracing::info!(?drained, "ended");
+        Ok(())
+    }
 }
 
 fn start_jobs(config: &Config, state: &AppState, stop: &CancellationToken) -> JoinSet<&'static str> {

@@ -483,6 +483,26 @@ fn a_health_check_asks_the_address_that_is_configured() {
 }
 
 #[test]
+fn a_demo_has_defaults_of_its_own_and_takes_what_is_said() {
+    let demo = |args: &[&str], env: &[(&str, &str)]| match command(args, env).unwrap() {
+        Command::Demo { trace, config } => (trace, config),
+        other => panic!("{other:?}"),
+    };
+    let (trace, config) = demo(&["demo", "day.ndjson"], &[]);
+    assert_eq!(trace, Path::new("day.ndjson"));
+    for line in
+        ["DATABASE_URL=sqlite:presence-demo.db", "HEARTBEAT_TIMEOUT_SECS=900", "ONLINE_WINDOW_SECONDS=900"]
+    {
+        assert!(config.effective().to_string().contains(line), "{}", config.effective());
+    }
+    let said = [("DATABASE_URL", "sqlite:mine.db"), ("ONLINE_WINDOW_SECONDS", "60")];
+    let (_, config) = demo(&["demo", "--heartbeat-timeout-secs=30", "day.ndjson"], &said);
+    for line in ["DATABASE_URL=sqlite:mine.db", "HEARTBEAT_TIMEOUT_SECS=30", "ONLINE_WINDOW_SECONDS=60"] {
+        assert!(config.effective().to_string().contains(line), "{}", config.effective());
+    }
+}
+
+#[test]
 fn help_and_version_are_printed_whatever_the_environment_says() {
     for args in
         [&["--help"][..], &["-h"], &["help"], &["serve", "--help"], &["--version"], &["help", "check-config"]]

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use clap::{
@@ -19,6 +20,13 @@ use super::{Config, ConfigError, Environment, environment::Origin, value};
 pub enum Command {
     /// Serve, until a signal ends it.
     Serve(Config),
+    /// Replay a trace, show what became of it, and serve until a signal ends it.
+    Demo {
+        /// A file as [`Trace`](crate::demo::Trace) reads it.
+        trace: PathBuf,
+        /// How to serve.
+        config: Config,
+    },
     /// Print [`Config::effective`] and end with 0.
     CheckConfig(Config),
     /// Ask `url`, and end with 0 where it answers with a success.
@@ -56,6 +64,18 @@ enum Task {
     /// 0, or with 78 where the server would not start. Nothing is opened.
     #[command(verbatim_doc_comment)]
     CheckConfig,
+    /// Replay a trace so that it ends now, show what became of it, and serve it
+    ///
+    /// A trace is a file with one JSON event a line:
+    ///   {"at": "2005-06-27T09:19:00Z", "user": "u1", "kind": "join" | "message" | "leave"}
+    /// The store must be new to its users. Without other settings it is the file presence-demo.db,
+    /// and HEARTBEAT_TIMEOUT_SECS and ONLINE_WINDOW_SECONDS are 900: people chat slower than
+    /// phones beat.
+    #[command(verbatim_doc_comment)]
+    Demo {
+        /// The file.
+        trace: PathBuf,
+    },
     /// Ask a running server whether it lives, and end with 0 where it does.
     Healthcheck {
         /// What to ask. Default: /livez at the address that the configuration names.
@@ -69,9 +89,16 @@ enum Task {
 pub(super) enum CommandLine {
     /// They say everything.
     Whole(Command),
-    /// They are to be read again together with the variables of the options in `unset`.
-    Partial { args: Vec<OsString>, unset: Vec<String> },
+    /// They are to be read again together with the variables of the options in `unset`, and those with `defaults`.
+    Partial { args: Vec<OsString>, unset: Vec<String>, defaults: &'static [(&'static str, &'static str)] },
 }
+
+/// What a demo does where nobody says otherwise, by the id of the option.
+const OF_DEMO: &[(&str, &str)] = &[
+    ("database_url", "sqlite:presence-demo.db"),
+    ("heartbeat_timeout_secs", "900"),
+    ("online_window_seconds", "900"),
+];
 
 impl CommandLine {
     /// Reads the arguments alone.
@@ -90,14 +117,17 @@ impl CommandLine {
             }
             Err(error) => return Err(refusal(&error, &args, |_| Origin::Flag)),
         };
-        if let Ok(Cli { task: Some(Task::Healthcheck { url: Some(url) }), .. }) =
-            Cli::from_arg_matches(&matches)
-        {
+        let task = Cli::from_arg_matches(&matches).ok().and_then(|cli| cli.task);
+        let defaults = match task {
             // Whatever the variables say, they say nothing about another server.
-            return Ok(Self::Whole(Command::Healthcheck { url }));
-        }
+            Some(Task::Healthcheck { url: Some(url) }) => {
+                return Ok(Self::Whole(Command::Healthcheck { url }));
+            }
+            Some(Task::Demo { .. }) => OF_DEMO,
+            _ => &[],
+        };
         let is_given = |id: &String| matches.value_source(id) == Some(ValueSource::CommandLine);
-        Ok(Self::Partial { unset: options().filter(|id| !is_given(id)).collect(), args })
+        Ok(Self::Partial { unset: options().filter(|id| !is_given(id)).collect(), args, defaults })
     }
 
     /// Adds the variables, and checks the whole.
@@ -109,16 +139,17 @@ impl CommandLine {
         self,
         env: impl FnOnce() -> Result<Environment, ConfigError>,
     ) -> Result<Command, ConfigError> {
-        let (mut args, unset) = match self {
+        let (mut args, unset, defaults) = match self {
             Self::Whole(command) => return Ok(command),
-            Self::Partial { args, unset } => (args, unset),
+            Self::Partial { args, unset, defaults } => (args, unset, defaults),
         };
         let env = env()?;
         let known: Vec<String> = options().map(|id| variable(&id)).collect();
         env.refuse_unknown(&known)?;
         let mut flags = Vec::new();
         for id in unset {
-            if let Some(value) = env.text(&variable(&id))? {
+            let default = defaults.iter().find(|(of, _)| *of == id).map(|(_, value)| *value);
+            if let Some(value) = env.text(&variable(&id))?.or(default) {
                 flags.push(OsString::from(format!("--{}={value}", id.replace('_', "-"))));
             }
         }
@@ -130,6 +161,7 @@ impl CommandLine {
         cli.config.check()?;
         Ok(match cli.task {
             None | Some(Task::Serve) => Command::Serve(cli.config),
+            Some(Task::Demo { trace }) => Command::Demo { trace, config: cli.config },
             Some(Task::CheckConfig) => Command::CheckConfig(cli.config),
             Some(Task::Healthcheck { url }) => {
                 Command::Healthcheck { url: url.unwrap_or_else(|| liveness(cli.config.bind())) }

@@ -1,0 +1,71 @@
+//! A real trace, replayed so that it ends now, and a picture of it.
+
+mod lives;
+mod trace;
+
+use std::net::SocketAddr;
+
+use presence_core::{Error, Heartbeat, Window};
+
+pub use self::{
+    lives::{Life, Lives},
+    trace::{Event, Kind, Trace, TraceError},
+};
+use crate::{AppState, jobs};
+
+/// Why a trace cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemoError {
+    /// Somebody of the trace is there already; nothing was written.
+    #[error("the store knows {0} already: a demo wants a new one")]
+    Known(presence_core::UserId),
+    /// The store failed, or refused an event; what came before is written.
+    #[error("the replay failed")]
+    Failed(#[from] Error),
+}
+
+/// Tells the server what happened in `trace`, as its clients would have, and concludes who has gone silent. `progress` is told after each event how many
+/// of how many are done.
+///
+/// # Errors
+///
+/// [`DemoError`] says why it ended.
+pub async fn replay(
+    state: &AppState,
+    trace: &Trace,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<(), DemoError> {
+    let beats = state.beats();
+    for user in trace.users() {
+        if beats.status(user, Window::all()).await.map_err(Error::from)?.is_some() {
+            return Err(DemoError::Known(user.clone()));
+        }
+    }
+    for (done, event) in (1..).zip(trace.events()) {
+        match event.kind {
+            Kind::Message => drop(beats.beat(Heartbeat::of_user(event.user.clone()).at(event.at)).await?),
+            Kind::Join | Kind::Leave => drop(beats.record(event.envelope()).await?),
+        }
+        progress(done, trace.events().len());
+    }
+    jobs::sweep(state).await.map_err(Error::from)?;
+    Ok(())
+}
+
+/// Where to look next, for a server that listens on `address`.
+#[must_use]
+pub fn links(address: SocketAddr, window: std::time::Duration, lives: &Lives) -> String {
+    let base = format!("http://{address}");
+    let mut text = String::new();
+    let mut add = |what: &str, path: String| text.push_str(&format!("{what:28} {base}{path}\n"));
+    add("how many are online", format!("/api/v1/presence/online-count?windowSeconds={}", window.as_secs()));
+    add("who", format!("/api/v1/presence/online-users?windowSeconds={}", window.as_secs()));
+    if let Some(life) = lives.longest() {
+        let user = &life.status().user;
+        add(&format!("what {user} is doing"), format!("/users/{user}/status"));
+        add("and has done", format!("/users/{user}/checkpoints?limit=10"));
+        add("day by day", format!("/users/{user}/summaries"));
+    }
+    text
+}
