@@ -6,10 +6,17 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use bytes::Bytes;
-use presence_core::{EventId, Timestamp, UserId};
+use presence_core::{EventId, Rejection, Timestamp, UserId};
 use serde::de::DeserializeOwned;
+use utoipa::{
+    IntoParams, ToSchema as _,
+    openapi::{
+        Ref, Required,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+    },
+};
 
-use crate::problem::Problem;
+use crate::{openapi::schemas, problem::Problem};
 
 /// The longest body of a single item, in bytes.
 pub(crate) const ITEM_BYTES: usize = 64 * 1024;
@@ -23,14 +30,30 @@ impl<S: Send + Sync> FromRequestParts<S> for PathUser {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Segments(segments) = Segments::from_request_parts(parts, state).await?;
-        let user = segments.into_iter().find(|(name, _)| name == "user_id").map(|(_, user)| user);
-        Ok(Self(UserId::new(user.unwrap_or_default())?))
+        let segments = Segments::from_request_parts(parts, state).await?;
+        Ok(Self(UserId::new(segments.named("user_id").unwrap_or_default())?))
+    }
+}
+
+impl IntoParams for PathUser {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let user = ParameterBuilder::new().name("user_id").parameter_in(ParameterIn::Path);
+        vec![
+            user.required(Required::True)
+                .schema(Some(Ref::from_schema_name(schemas::UserId::name())))
+                .build(),
+        ]
     }
 }
 
 /// The named segments of the path.
-pub(crate) struct Segments(pub(crate) Vec<(String, String)>);
+pub(crate) struct Segments(Vec<(String, String)>);
+
+impl Segments {
+    pub(crate) fn named(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, segment)| segment.as_str())
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Segments {
     type Rejection = Problem;
@@ -55,7 +78,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// A body of JSON: at most 64 KiB; `None` where it is empty.
+/// A body of JSON: at most 64 KiB; `None` where it is empty, or `null`.
 pub(crate) struct JsonBody<T>(pub(crate) Option<T>);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
@@ -63,7 +86,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let bytes = read_json(request, ITEM_BYTES).await?;
-        if bytes.is_empty() { Ok(Self(None)) } else { parse_object(&bytes).map(|body| Self(Some(body))) }
+        if bytes.is_empty() { Ok(Self(None)) } else { parse_object(&bytes).map(Self) }
     }
 }
 
@@ -149,11 +172,29 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The client's name for a request: in the body, or else in the header `Idempotency-Key`.
-pub(crate) fn event_id(headers: &HeaderMap, in_body: Option<String>) -> Result<Option<EventId>, Problem> {
-    let header = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned));
-    let header = header.transpose().map_err(|_| presence_core::Rejection::InvalidEventId)?;
-    Ok(in_body.or(header).map(EventId::new).transpose()?)
+/// The client's name for a request, in the header `Idempotency-Key`.
+pub(crate) struct IdempotencyKey(pub(crate) Option<EventId>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(key) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let key = key.to_str().map_err(|_| Rejection::InvalidEventId)?;
+        Ok(Self(Some(EventId::new(key)?)))
+    }
+}
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let key = ParameterBuilder::new().name("Idempotency-Key").parameter_in(ParameterIn::Header);
+        let key = key.description(Some("The event id, where the body has none."));
+        vec![
+            key.required(Required::False)
+                .schema(Some(Ref::from_schema_name(schemas::HeaderEventId::name())))
+                .build(),
+        ]
+    }
 }
 
 /// A stamp in Unix seconds.

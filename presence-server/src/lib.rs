@@ -5,14 +5,17 @@ pub mod demo;
 mod extract;
 pub mod healthcheck;
 pub mod jobs;
+mod openapi;
 mod problem;
 mod router;
+#[expect(unused_qualifications, reason = "what utoipa's macros write names its types in full")]
 mod routes;
 mod run;
 pub mod serve;
 mod state;
 mod storage;
 
+pub use openapi::openapi;
 pub use router::app;
 pub use run::{RunError, Server, run};
 pub use state::{AppState, Settings};

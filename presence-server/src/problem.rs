@@ -9,8 +9,9 @@ use axum::{
 };
 use presence_core::{Error, Rejection, StoreError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::AppState;
+use crate::{AppState, openapi::schemas};
 
 /// An error as the client is told. Nothing was written, but for a `503`, after which it is unknown.
 #[derive(Clone, Debug)]
@@ -21,16 +22,27 @@ pub(crate) struct Problem {
     retry_after: Option<u32>,
 }
 
-/// The body of a problem. `error` is what the clients of the first servers read.
-#[derive(Serialize)]
-struct Document<'a> {
+/// Why a request was refused, or failed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    /// Nothing more is said at another place.
+    #[schema(pattern = "^about:blank$")]
     r#type: &'static str,
+    /// What the status means.
     title: &'a str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong, for people.
     detail: &'a str,
+    /// The path of the request.
     instance: &'a str,
+    /// The name of the request, as in `X-Request-Id`.
     request_id: &'a str,
+    #[schema(value_type = schemas::Code)]
     code: &'static str,
+    /// The same as `detail`: what the clients of the first servers read.
     error: &'a str,
 }
 

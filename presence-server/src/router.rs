@@ -1,13 +1,13 @@
-//! Every route on one screen.
+//! Every route on one screen. The same list makes the OpenAPI document.
 
-use axum::{
-    Router, middleware,
-    routing::{get, post},
-};
+use axum::{Router, middleware};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    AppState, problem,
-    routes::{checkpoints, health, heartbeat, presence, status, summaries, users},
+    AppState,
+    openapi::{Access, about, secured},
+    problem,
+    routes::{checkpoints, docs, health, heartbeat, presence, status, summaries, users},
 };
 
 /// The routes over `state`: no port is opened and no job is started, so that an application can nest them.
@@ -22,24 +22,42 @@ use crate::{
 /// # let _ = router;
 /// ```
 pub fn app(state: AppState) -> Router {
-    Router::new()
-        .route("/users/{user_id}", axum::routing::delete(users::erase))
-        .route("/users/{user_id}/checkpoints", get(checkpoints::history).post(checkpoints::report))
-        .route("/users/{user_id}/checkpoints/{id}", get(checkpoints::one))
-        .route("/users/{user_id}/export", get(users::export))
-        .route("/users/{user_id}/heartbeat", post(heartbeat::beat))
-        .route("/users/{user_id}/status", get(status::status))
-        .route("/users/{user_id}/summaries", get(summaries::summaries))
-        .route("/api/v1/presence/heartbeat", post(presence::heartbeat))
-        .route("/api/v1/presence/heartbeats", post(presence::heartbeats))
-        .route("/api/v1/presence/online-count", get(presence::online_count))
-        .route("/api/v1/presence/online-users", get(presence::online_users))
-        .route("/api/v1/health", get(health::health))
-        .route("/health", get(health::health))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
+    let (router, _) = routes().split_for_parts();
+    router
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::unknown_method)
         .layer(middleware::from_fn_with_state(state.clone(), problem::finish))
         .with_state(state)
+}
+
+/// All routes with what each says of itself, by who may ask. Methods and paths stand with the handlers.
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    let users = OpenApiRouter::new()
+        .routes(routes!(checkpoints::report, checkpoints::history))
+        .routes(routes!(checkpoints::one))
+        .routes(routes!(heartbeat::beat))
+        .routes(routes!(status::status))
+        .routes(routes!(summaries::summaries))
+        .routes(routes!(users::export))
+        .routes(routes!(users::erase));
+    let presence = OpenApiRouter::new()
+        .routes(routes!(presence::heartbeat))
+        .routes(routes!(presence::heartbeats))
+        .routes(routes!(presence::online_count))
+        .routes(routes!(presence::online_users));
+    let health = OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(health::presence_health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready));
+    let operations = OpenApiRouter::new()
+        .routes(routes!(docs::document))
+        .routes(routes!(docs::find))
+        .routes(routes!(docs::page))
+        .routes(routes!(docs::file));
+    OpenApiRouter::with_openapi(about())
+        .merge(secured(Access::Bearer, users))
+        .merge(secured(Access::Bearer, presence))
+        .merge(secured(Access::Open, health))
+        .merge(secured(Access::AdminKey, operations))
 }

@@ -514,6 +514,12 @@ fn help_and_version_are_printed_whatever_the_environment_says() {
     assert_eq!(printed(&["--version"]), format!("presence-server {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+#[test]
+fn the_openapi_document_is_printed_whatever_the_environment_says() {
+    let Ok(Command::Print(text)) = command(&["openapi"], &[("LOG_FORMAT", "xml")]) else { panic!() };
+    assert_eq!(text, presence_server::openapi());
+}
+
 /// `PRESENCE_TEST_UPDATE=1` writes the file anew.
 #[test]
 fn the_help_is_the_reference() {

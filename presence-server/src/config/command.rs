@@ -34,7 +34,7 @@ pub enum Command {
         /// An `http` URL with a host.
         url: String,
     },
-    /// Print the text, help or version, on standard output and end with 0.
+    /// Print the text, help, version or OpenAPI document, on standard output and end with 0.
     Print(String),
 }
 
@@ -76,6 +76,8 @@ enum Task {
         /// The file.
         trace: PathBuf,
     },
+    /// Print what the server can be asked: OpenAPI 3.1, as JSON.
+    Openapi,
     /// Ask a running server whether it lives, and end with 0 where it does.
     Healthcheck {
         /// What to ask. Default: /livez at the address that the configuration names.
@@ -119,9 +121,12 @@ impl CommandLine {
         };
         let task = Cli::from_arg_matches(&matches).ok().and_then(|cli| cli.task);
         let defaults = match task {
-            // Whatever the variables say, they say nothing about another server.
+            // Whatever the variables say, they say nothing about another server, nor about the routes.
             Some(Task::Healthcheck { url: Some(url) }) => {
                 return Ok(Self::Whole(Command::Healthcheck { url }));
+            }
+            Some(Task::Openapi) => {
+                return Ok(Self::Whole(Command::Print(crate::openapi().to_owned())));
             }
             Some(Task::Demo { .. }) => OF_DEMO,
             _ => &[],
@@ -163,6 +168,7 @@ impl CommandLine {
             None | Some(Task::Serve) => Command::Serve(cli.config),
             Some(Task::Demo { trace }) => Command::Demo { trace, config: cli.config },
             Some(Task::CheckConfig) => Command::CheckConfig(cli.config),
+            Some(Task::Openapi) => Command::Print(crate::openapi().to_owned()),
             Some(Task::Healthcheck { url }) => {
                 Command::Healthcheck { url: url.unwrap_or_else(|| liveness(cli.config.bind())) }
             }

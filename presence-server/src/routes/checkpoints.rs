@@ -3,39 +3,55 @@
 use axum::{
     Json,
     extract::{OriginalUri, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use presence_core::{
-    Checkpoint, CheckpointId, Content, Cursor, Envelope, Source, StateType, Timestamp, Window,
+    Checkpoint, CheckpointId, Content, Cursor, Envelope, EventId, Source, StateType, Timestamp, Window,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     AppState,
-    extract::{JsonBody, Params, PathUser, Segments, event_id, seconds},
+    extract::{IdempotencyKey, JsonBody, Params, PathUser, Segments, seconds},
+    openapi::schemas,
     problem::Problem,
     routes::DURABILITY,
 };
 
-/// A report.
-#[derive(Deserialize)]
+/// What a user is doing.
+#[derive(Deserialize, ToSchema)]
 pub(crate) struct Report {
+    #[schema(value_type = schemas::State)]
     state: String,
+    #[schema(required = false, value_type = schemas::Content)]
     content: Option<Box<RawValue>>,
+    /// Since when. Without it: now.
+    #[schema(value_type = Option<schemas::UnixSeconds>)]
     timestamp: Option<i64>,
+    /// Goes before `Idempotency-Key`.
+    #[schema(value_type = Option<schemas::EventId>)]
     event_id: Option<String>,
 }
 
 /// A row of the history.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Checkpoint)]
 pub(crate) struct Row {
+    #[schema(value_type = schemas::CheckpointId)]
     id: i64,
+    #[schema(value_type = schemas::UserId)]
     user_id: String,
+    #[schema(value_type = schemas::State)]
     state: StateType,
+    /// Since when.
+    #[schema(value_type = schemas::UnixSeconds)]
     timestamp: i64,
+    #[schema(required = true, value_type = schemas::Content)]
     content: Option<Content>,
+    #[schema(value_type = schemas::Source)]
     source: Source,
 }
 
@@ -52,11 +68,32 @@ impl From<Checkpoint> for Row {
     }
 }
 
-/// `POST`: the user is in this state. 201 with the row, or 200 with the row in force where nothing changed.
+/// Reports what the user is doing.
+///
+/// It is committed when it is answered, and counts as a sign of life unless the state is `Offline`.
+#[utoipa::path(
+    post, path = "/users/{user_id}/checkpoints", operation_id = "reportCheckpoint", tag = "checkpoints",
+    params(PathUser, IdempotencyKey),
+    request_body(content = Report, example = json!({"state": "Idle", "timestamp": 1_717_161_605,
+        "content": {"device": "MacBook", "battery": 85}})),
+    responses(
+        (status = 201, description = "The row of the report.", body = Row,
+            headers(("Presence-Durability" = schemas::Durability, description = "What the row survives.")),
+            example = json!({"id": 2, "user_id": "alice", "state": "Idle", "timestamp": 1_717_161_605,
+                "content": {"battery": 85, "device": "MacBook"}, "source": "client"})),
+        (status = 200, description = "Nothing changed: the row in force, or `null` where that is gone meanwhile.",
+            body = Option<Row>,
+            headers(("Presence-Durability" = schemas::Durability, description = "What the row survives.")),
+            example = json!({"id": 1, "user_id": "alice", "state": "Working", "timestamp": 1_717_161_600,
+                "content": null, "source": "client"})),
+        (status = 409, description = "The event id was used with another body (`EVENT_ID_REUSED`)."),
+        (status = 410, description = "The user was erased at or after the timestamp (`USER_ERASED`)."),
+    ),
+)]
 pub(crate) async fn report(
     State(state): State<AppState>,
     PathUser(user): PathUser,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     body: JsonBody<Report>,
 ) -> Result<Response, Problem> {
     let Report { state: name, content, timestamp, event_id: id } = body.required()?;
@@ -67,7 +104,7 @@ pub(crate) async fn report(
     if let Some(at) = seconds(timestamp)? {
         envelope = envelope.at(at);
     }
-    if let Some(id) = event_id(&headers, id)? {
+    if let Some(id) = id.map(EventId::new).transpose()?.or(key) {
         envelope = envelope.with_event_id(id);
     }
     let recorded = state.beats().record(envelope).await?;
@@ -78,15 +115,32 @@ pub(crate) async fn report(
 }
 
 /// Which part of a history.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Page {
+    /// The earliest second, included. Without it: the first.
+    #[param(required = false, value_type = schemas::UnixSeconds)]
     from: Option<i64>,
+    /// The latest second, included, and not before `from`. Without it: the last.
+    #[param(required = false, value_type = schemas::UnixSeconds)]
     to: Option<i64>,
+    #[param(required = false, value_type = schemas::Limit)]
     limit: Option<usize>,
+    #[param(required = false, value_type = schemas::Cursor)]
     cursor: Option<String>,
 }
 
-/// `GET`: the rows from `from` to `to`, both included, newest first; the next page is in `Link`.
+/// Lists the history, newest first.
+#[utoipa::path(
+    get, path = "/users/{user_id}/checkpoints", operation_id = "listCheckpoints", tag = "checkpoints",
+    params(PathUser, Page),
+    responses(
+        (status = 200, description = "A page; an empty one for a user that is not known.", body = Vec<Row>,
+            headers(("Link" = String, description = "The next page, `rel=\"next\"`; not there on the last.")),
+            example = json!([{"id": 1, "user_id": "alice", "state": "Working", "timestamp": 1_717_161_600,
+                "content": null, "source": "client"}])),
+    ),
+)]
 pub(crate) async fn history(
     State(state): State<AppState>,
     PathUser(user): PathUser,
@@ -116,13 +170,23 @@ pub(crate) async fn history(
     Ok(response)
 }
 
-/// `GET /{id}`: one row.
+/// Shows one row of the history.
+#[utoipa::path(
+    get, path = "/users/{user_id}/checkpoints/{id}", operation_id = "getCheckpoint", tag = "checkpoints",
+    params(PathUser, ("id" = schemas::CheckpointId, Path)),
+    responses(
+        (status = 200, description = "The row.", body = Row,
+            example = json!({"id": 1, "user_id": "alice", "state": "Working", "timestamp": 1_717_161_600,
+                "content": null, "source": "client"})),
+        (status = 404, description = "The user has no such row (`CHECKPOINT_NOT_FOUND`)."),
+    ),
+)]
 pub(crate) async fn one(
     State(state): State<AppState>,
     PathUser(user): PathUser,
-    Segments(segments): Segments,
+    segments: Segments,
 ) -> Result<Json<Row>, Problem> {
-    let id = segments.iter().find(|(name, _)| name == "id").and_then(|(_, id)| id.parse().ok());
+    let id = segments.named("id").and_then(|id| id.parse().ok());
     let id = CheckpointId::new(id.unwrap_or_default())?;
     let row = state.tracker().checkpoint(&user, id).await?;
     let row =

@@ -8,30 +8,54 @@ use axum::{
 };
 use presence_core::{Heartbeat, StateType, Taken, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     AppState,
     extract::{JsonBody, PathUser, seconds},
+    openapi::schemas,
     problem::Problem,
     routes::{DURABILITY, IN_MEMORY},
 };
 
-/// A heartbeat; the body may be left out.
-#[derive(Default, Deserialize)]
+/// A sign of life.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = Heartbeat)]
 pub(crate) struct Beat {
+    /// When it was given. Without it: now.
+    #[schema(value_type = Option<schemas::UnixSeconds>)]
     timestamp: Option<i64>,
+    /// The state that it brings a silent or new user to. Without it: `Online`.
+    #[schema(value_type = Option<schemas::State>)]
     state: Option<String>,
 }
 
 /// What it kept alive.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Alive {
+    #[schema(value_type = schemas::UserId)]
     user_id: String,
+    #[schema(value_type = schemas::State)]
     current_state: StateType,
+    #[schema(value_type = schemas::UnixSeconds)]
     last_heartbeat: i64,
 }
 
-/// `POST`: taken, and durable with the next flush; where it changed the state, committed.
+/// Says that the user is still there.
+///
+/// Durable with the next flush; where it changed the state, it was committed first. The body may be left out. Repeating it
+/// does no harm.
+#[utoipa::path(
+    post, path = "/users/{user_id}/heartbeat", operation_id = "heartbeatUser", tag = "checkpoints",
+    params(PathUser),
+    request_body(content = Option<Beat>, example = json!({"timestamp": 1_717_161_600, "state": "Working"})),
+    responses(
+        (status = 200, description = "Taken.", body = Alive,
+            headers(("Presence-Durability" = schemas::Durability, description = "What it survives.")),
+            example = json!({"user_id": "alice", "current_state": "Working", "last_heartbeat": 1_717_161_600})),
+        (status = 410, description = "The user was erased at or after the timestamp (`USER_ERASED`)."),
+    ),
+)]
 pub(crate) async fn beat(
     State(state): State<AppState>,
     PathUser(user): PathUser,

@@ -11,10 +11,18 @@ use axum::{
 use presence_core::{Heartbeat, InstallId, Member, Taken, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        Ref, RefOr, Schema,
+        schema::{AnyOfBuilder, ArrayBuilder},
+    },
+};
 
 use crate::{
     AppState,
     extract::{BatchBody, Params, parse, parse_object},
+    openapi::schemas,
     problem::Problem,
     routes::{DURABILITY, IN_MEMORY},
 };
@@ -22,15 +30,22 @@ use crate::{
 /// The most heartbeats of a batch.
 const BATCH: usize = 1000;
 
-/// A heartbeat, borrowed from the body.
-#[derive(Deserialize)]
+/// A sign of life of an install, or of a user on it.
+// Borrowed from the body.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PresenceHeartbeat)]
 #[serde(rename_all = "camelCase")]
 struct Beat<'a> {
+    #[schema(value_type = schemas::InstallId)]
     #[serde(borrow)]
     install_id: Cow<'a, str>,
+    #[schema(value_type = String, min_length = 1, max_length = 64)]
     #[serde(borrow)]
     app_version: Cow<'a, str>,
+    /// When it was given.
+    #[schema(value_type = schemas::UnixSeconds)]
     client_ts: i64,
+    #[schema(value_type = Option<schemas::UserIdOrNumber>)]
     #[serde(borrow, default)]
     user_id: Option<Name<'a>>,
 }
@@ -42,6 +57,26 @@ enum Name<'a> {
     Number(i64),
     #[serde(borrow)]
     Text(Cow<'a, str>),
+}
+
+/// Heartbeats.
+enum Batch {}
+
+impl PartialSchema for Batch {
+    fn schema() -> RefOr<Schema> {
+        let item = AnyOfBuilder::new()
+            .item(Ref::from_schema_name(Beat::name()))
+            .item(utoipa::openapi::schema::empty())
+            .description(Some("What is not a heartbeat is refused by itself; the others are taken."));
+        ArrayBuilder::new().items(item).min_items(Some(1)).max_items(Some(BATCH)).into()
+    }
+}
+
+impl ToSchema for Batch {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Beat::name().into_owned(), Beat::schema()));
+        Beat::schemas(schemas);
+    }
 }
 
 impl Beat<'_> {
@@ -61,14 +96,26 @@ impl Beat<'_> {
 }
 
 /// A heartbeat was taken.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Accepted {
     ok: bool,
+    #[schema(value_type = schemas::UnixMillis)]
     server_ts: i64,
 }
 
-/// `POST /heartbeat`.
+/// Says that an install, or a user on it, is there.
+#[utoipa::path(
+    post, path = "/api/v1/presence/heartbeat", operation_id = "recordHeartbeat", tag = "presence",
+    request_body(content = Beat, example = json!({"installId": "phone-4711", "appVersion": "1.2",
+        "clientTs": 1_717_161_600, "userId": "alice"})),
+    responses(
+        (status = 200, description = "Taken.", body = Accepted,
+            headers(("Presence-Durability" = schemas::Durability, description = "What it survives.")),
+            example = json!({"ok": true, "serverTs": 1_717_161_600_000_i64})),
+        (status = 410, description = "The user was erased at or after the timestamp (`USER_ERASED`)."),
+    ),
+)]
 pub(crate) async fn heartbeat(
     State(state): State<AppState>,
     BatchBody(body): BatchBody,
@@ -84,23 +131,41 @@ pub(crate) async fn heartbeat(
 }
 
 /// What became of a batch.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Verdicts {
+    #[schema(value_type = schemas::Count)]
     accepted: usize,
+    #[schema(value_type = schemas::Count)]
     failed: usize,
+    /// In the order of the batch.
     errors: Vec<Refused>,
+    #[schema(value_type = schemas::UnixMillis)]
     server_ts: i64,
 }
 
 /// An item that was refused.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Refused {
+    /// Its place in the batch, from 0.
+    #[schema(value_type = schemas::Count)]
     index: usize,
+    #[schema(value_type = schemas::Code)]
     code: &'static str,
 }
 
-/// `POST /heartbeats`: an array of 1 to 1,000 heartbeats, each judged on its own.
+/// Takes many heartbeats at once, each judged on its own.
+#[utoipa::path(
+    post, path = "/api/v1/presence/heartbeats", operation_id = "recordHeartbeats", tag = "presence",
+    request_body(content = Batch, content_type = "application/json", example = json!([
+        {"installId": "phone-4711", "appVersion": "1.2", "clientTs": 1_717_161_600, "userId": "alice"}])),
+    responses(
+        (status = 200, description = "A verdict on each.", body = Verdicts,
+            headers(("Presence-Durability" = schemas::Durability, description = "What they survive at least.")),
+            example = json!({"accepted": 1, "failed": 1, "errors": [{"index": 1, "code": "INVALID_INSTALL_ID"}],
+                "serverTs": 1_717_161_600_000_i64})),
+    ),
+)]
 pub(crate) async fn heartbeats(
     State(state): State<AppState>,
     BatchBody(body): BatchBody,
@@ -132,11 +197,23 @@ pub(crate) async fn heartbeats(
 }
 
 /// Who counts as online.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Online {
+    /// Whoever gave a sign of life at most so long ago. Without it: the server's own.
+    #[param(required = false, value_type = schemas::WindowSeconds)]
     window_seconds: Option<String>,
+}
+
+/// Which page of those who are online.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Place {
+    /// The page begins after this member: `nextCursor` of the page before.
+    #[param(required = false, value_type = schemas::Member)]
     cursor: Option<String>,
+    #[param(required = false, value_type = schemas::Limit)]
     limit: Option<usize>,
 }
 
@@ -151,15 +228,27 @@ impl Online {
 }
 
 /// How many are online.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OnlineCount)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Count {
+    #[schema(value_type = schemas::Count)]
     count: u64,
+    #[schema(value_type = schemas::WindowSeconds)]
     window_seconds: u64,
+    #[schema(value_type = schemas::Instant)]
     queried_at: String,
 }
 
-/// `GET /online-count`.
+/// Counts who is online.
+#[utoipa::path(
+    get, path = "/api/v1/presence/online-count", operation_id = "countOnline", tag = "presence",
+    params(Online),
+    responses(
+        (status = 200, description = "How many.", body = Count,
+            example = json!({"count": 3, "windowSeconds": 180, "queriedAt": "2024-05-31T13:20:00.000Z"})),
+    ),
+)]
 pub(crate) async fn online_count(
     State(state): State<AppState>,
     Params(online): Params<Online>,
@@ -174,34 +263,50 @@ pub(crate) async fn online_count(
 }
 
 /// Somebody who is online: a user, or an install whose user is not known.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct OnlineMember {
+    #[schema(required = false, value_type = schemas::UserId)]
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<String>,
+    #[schema(required = false, value_type = schemas::InstallId)]
     #[serde(skip_serializing_if = "Option::is_none")]
     install_id: Option<String>,
+    #[schema(value_type = schemas::Instant)]
     last_seen: String,
 }
 
 /// A page of those who are online.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OnlineUsers {
     data: Vec<OnlineMember>,
+    /// `null` on the last page.
+    #[schema(required = true, value_type = Option<schemas::Member>)]
     next_cursor: Option<String>,
+    #[schema(value_type = schemas::WindowSeconds)]
     window_seconds: u64,
 }
 
-/// `GET /online-users`: by name, a page at a time.
+/// Lists who is online, by name.
+#[utoipa::path(
+    get, path = "/api/v1/presence/online-users", operation_id = "listOnline", tag = "presence",
+    params(Online, Place),
+    responses(
+        (status = 200, description = "A page.", body = OnlineUsers,
+            example = json!({"data": [{"userId": "alice", "lastSeen": "2024-05-31T13:20:00.000Z"}],
+                "nextCursor": null, "windowSeconds": 180})),
+    ),
+)]
 pub(crate) async fn online_users(
     State(state): State<AppState>,
     Params(online): Params<Online>,
+    Params(place): Params<Place>,
 ) -> Result<Json<OnlineUsers>, Problem> {
     let window = online.window(&state)?;
-    let after = online.cursor.as_deref().map(Member::parse).transpose();
+    let after = place.cursor.as_deref().map(Member::parse).transpose();
     let after = after.map_err(|_| presence_core::Rejection::InvalidCursor)?;
-    let page = state.beats().online_users(window, after.as_ref(), online.limit.unwrap_or(100))?;
+    let page = state.beats().online_users(window, after.as_ref(), place.limit.unwrap_or(100))?;
     let data = page.items.into_iter().map(|(member, at)| {
         let (user_id, install_id) = match member {
             Member::User(user) => (Some(user.to_string()), None),

@@ -3,33 +3,48 @@
 use axum::{Json, extract::State};
 use presence_core::{StateDuration, StateType, Timestamp, Window};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     AppState,
     extract::{Params, PathUser, seconds},
+    openapi::schemas,
     problem::Problem,
 };
 
-/// The window of the durations, in Unix seconds: from `from` up to but without `to`.
-#[derive(Deserialize)]
+/// The window of the durations.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Span {
+    /// The window begins here. Without it: at the beginning.
+    #[param(required = false, value_type = schemas::UnixSeconds)]
     from: Option<i64>,
+    /// The window ends before this, and not before it begins. Without it: now.
+    #[param(required = false, value_type = schemas::UnixSeconds)]
     to: Option<i64>,
 }
 
 /// What a user is doing.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Status {
+    #[schema(value_type = schemas::UserId)]
     user_id: String,
+    #[schema(value_type = schemas::State)]
     current_state: StateType,
+    /// When the latest unbroken run of this state began.
+    #[schema(value_type = schemas::UnixSeconds)]
     since: i64,
+    /// The longest first, then by name; a state without time is not there.
     durations: Vec<Duration>,
 }
 
-/// Time in one state, in seconds, floored.
-#[derive(Serialize)]
+/// Time in one state.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StateDuration)]
 pub(crate) struct Duration {
+    #[schema(value_type = schemas::State)]
     state: StateType,
+    #[schema(value_type = schemas::Seconds)]
     duration_secs: u64,
 }
 
@@ -44,7 +59,19 @@ pub(crate) fn unknown_user() -> Problem {
     Problem::not_found("USER_NOT_FOUND", "the user is not known")
 }
 
-/// `GET`: the current state, and the durations of the window, or of all time.
+/// Tells what the user is doing, and for how long.
+///
+/// The durations are those of the window, or of all time.
+#[utoipa::path(
+    get, path = "/users/{user_id}/status", operation_id = "getStatus", tag = "checkpoints",
+    params(PathUser, Span),
+    responses(
+        (status = 200, description = "The current state and the durations.", body = Status,
+            example = json!({"user_id": "alice", "current_state": "Offline", "since": 1_717_161_603,
+                "durations": [{"state": "Working", "duration_secs": 3}]})),
+        (status = 404, description = "The user is not known (`USER_NOT_FOUND`)."),
+    ),
+)]
 pub(crate) async fn status(
     State(state): State<AppState>,
     PathUser(user): PathUser,

@@ -3,30 +3,53 @@
 use axum::{Json, extract::State};
 use presence_core::{StateType, Timestamp, Zone};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     AppState,
     extract::{Params, PathUser, seconds},
+    openapi::schemas,
     problem::Problem,
 };
 
-/// Which days: those from the one of `from` to the one of `to`, in Unix seconds; the last week where nothing is said.
-#[derive(Deserialize)]
+/// Which days.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Days {
+    /// The first day is the one of this instant. Without it: six days before the last.
+    #[param(required = false, value_type = schemas::UnixSeconds)]
     from: Option<i64>,
+    /// The last day is the one before this instant. Without it: today.
+    #[param(required = false, value_type = schemas::UnixSeconds)]
     to: Option<i64>,
+    /// The zone of the days. Without it: the server's.
+    #[param(required = false, value_type = schemas::TimeZone)]
     tz: Option<String>,
 }
 
-/// Time in one state on one day, in seconds, floored.
-#[derive(Serialize)]
+/// Time in one state on one day.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Summary {
+    /// When the day began.
+    #[schema(value_type = schemas::UnixSeconds)]
     bucket_start: i64,
+    #[schema(value_type = schemas::State)]
     state: StateType,
+    #[schema(value_type = schemas::Seconds)]
     duration_secs: u64,
 }
 
-/// `GET`: oldest day first, then by state; at most 366 days.
+/// Tells how each day was spent.
+///
+/// The oldest day first, then by state; at most 366 days.
+#[utoipa::path(
+    get, path = "/users/{user_id}/summaries", operation_id = "getSummaries", tag = "checkpoints",
+    params(PathUser, Days),
+    responses(
+        (status = 200, description = "The days; none for a user that is not known.", body = Vec<Summary>,
+            example = json!([{"bucket_start": 1_717_113_600, "state": "Working", "duration_secs": 340}])),
+    ),
+)]
 pub(crate) async fn summaries(
     State(state): State<AppState>,
     PathUser(user): PathUser,

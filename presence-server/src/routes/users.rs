@@ -13,21 +13,38 @@ use hyper::body::Frame;
 use presence_core::{Place, Record, UserId};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 
-use crate::{AppState, extract::PathUser, problem::Problem, routes::DURABILITY};
+use crate::{AppState, extract::PathUser, openapi::schemas, problem::Problem, routes::DURABILITY};
 
 /// How many records of an export are read at once.
 const PAGE: usize = 500;
 
 /// What an erasure removed.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Receipt {
+    #[schema(value_type = schemas::UserId)]
     user_id: String,
+    /// Rows of the history.
+    #[schema(value_type = schemas::Count)]
     checkpoints: u64,
+    /// Remembered event ids.
+    #[schema(value_type = schemas::Count)]
     requests: u64,
 }
 
-/// `DELETE`: removes everything. Reports stamped up to now are refused from here on.
+/// Removes everything about the user.
+///
+/// Reports stamped up to now are refused from here on; later ones begin anew.
+#[utoipa::path(
+    delete, path = "/users/{user_id}", operation_id = "eraseUser", tag = "checkpoints",
+    params(PathUser),
+    responses(
+        (status = 200, description = "What was removed; nothing, of a user that is not known.", body = Receipt,
+            headers(("Presence-Durability" = schemas::Durability, description = "What the erasure survives.")),
+            example = json!({"user_id": "alice", "checkpoints": 3, "requests": 1})),
+    ),
+)]
 pub(crate) async fn erase(
     State(state): State<AppState>,
     PathUser(user): PathUser,
@@ -39,7 +56,20 @@ pub(crate) async fn erase(
     Ok((durability, Json(receipt)).into_response())
 }
 
-/// `GET /export`: everything that is stored, a line of JSON each.
+/// Hands over everything that is stored about the user.
+///
+/// A line of JSON each. `kind` is `session`, `online`, `total`, `checkpoint` or `request`; stamps are Unix milliseconds. An
+/// answer that breaks off is not whole: ask again.
+#[utoipa::path(
+    get, path = "/users/{user_id}/export", operation_id = "exportUser", tag = "checkpoints",
+    params(PathUser),
+    responses(
+        (status = 200, description = "The records.", body = String, content_type = "application/x-ndjson",
+            example = json!("{\"kind\":\"checkpoint\",\"id\":1,\"user\":\"alice\",\"state\":\"Working\",\
+                \"at\":1717161600000,\"source\":\"client\"}\n")),
+        (status = 404, description = "The user is not known (`USER_NOT_FOUND`)."),
+    ),
+)]
 pub(crate) async fn export(
     State(state): State<AppState>,
     PathUser(user): PathUser,

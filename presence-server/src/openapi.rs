@@ -1,0 +1,244 @@
+//! The OpenAPI document: made of the list of routes, completed by rules that hold for all of them.
+//!
+//! A handler's annotation says what is its own: parameters, body, what it answers where all is well, and the refusals
+//! that only it knows. What follows from the kind of a route is added here, once: the statuses of bad input, of
+//! credentials and of faults, and the shape of every problem.
+
+pub(crate) mod schemas;
+
+use std::sync::LazyLock;
+
+use utoipa::{
+    OpenApi as _, ToSchema as _,
+    openapi::{
+        Components, OpenApi, Ref, RefOr, Response, ResponseBuilder,
+        content::ContentBuilder,
+        header::HeaderBuilder,
+        path::{Operation, PathItem},
+        schema::{ObjectBuilder, Type},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{AppState, problem, router};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "presence-server",
+        description = "Who is online, what they are doing and for how long.\n\n\
+            Each surface keeps its case and its units: `/users` speaks snake_case and Unix seconds, `/api/v1` camelCase. \
+            Unknown fields of a body and unknown parameters of a query are ignored. A stamp up to 300 s ahead of the \
+            server is taken as now, beyond that it is refused.\n\n\
+            Every answer has an `X-Request-Id`: the request's own, where it is 1 to 64 letters, digits, `-`, `_` or `.`, \
+            else a new one. Every refusal is problem JSON (RFC 9457) with a stable `code`, and nothing was written. A path \
+            that no route has is 404, a method that a route does not have 405 with `Allow`. What is not one HTTP request \
+            beyond doubt is 400, a head above 16 KiB 431, before any route is found."
+    ),
+    tags(
+        (name = "checkpoints", description = "What users are doing, and for how long."),
+        (name = "presence", description = "Who is online."),
+        (name = "operations", description = "For those who run the server."),
+    ),
+    components(schemas(
+        problem::Document,
+        schemas::CheckpointId,
+        schemas::Code,
+        schemas::Content,
+        schemas::Count,
+        schemas::Cursor,
+        schemas::Durability,
+        schemas::EventId,
+        schemas::HeaderEventId,
+        schemas::InstallId,
+        schemas::Instant,
+        schemas::Limit,
+        schemas::Member,
+        schemas::Seconds,
+        schemas::Source,
+        schemas::State,
+        schemas::TimeZone,
+        schemas::UnixMillis,
+        schemas::UnixSeconds,
+        schemas::UserId,
+        schemas::UserIdOrNumber,
+        schemas::WindowSeconds,
+    ))
+)]
+struct About;
+
+/// The document without its routes.
+pub(crate) fn about() -> OpenApi {
+    About::openapi()
+}
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access {
+    /// Everybody.
+    Open,
+    /// Whoever has a token of a user.
+    Bearer,
+    /// Whoever has the key of those who run the server.
+    AdminKey,
+}
+
+/// Says of every operation of `group` who may ask for it.
+pub(crate) fn secured(access: Access, mut group: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
+    let requirements = match access {
+        Access::Open => vec![],
+        Access::Bearer => vec![SecurityRequirement::new("bearer", [""; 0])],
+        Access::AdminKey => vec![SecurityRequirement::new("adminKey", [""; 0])],
+    };
+    for operation in operations(group.get_openapi_mut()) {
+        operation.security = Some(requirements.clone());
+    }
+    group
+}
+
+/// The document as it is served, printed and kept beside the source: JSON, indented.
+///
+/// ```
+/// assert!(presence_server::openapi().contains(r#""openapi": "3.1.0""#));
+/// ```
+#[must_use]
+pub fn openapi() -> &'static str {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+        let mut document = router::routes().into_openapi();
+        complete(&mut document);
+        // A document of maps and text always serialises.
+        document.to_pretty_json().unwrap_or_default() + "\n"
+    });
+    &DOCUMENT
+}
+
+/// An answer that follows from what an operation is.
+struct Shared {
+    status: &'static str,
+    name: &'static str,
+    description: &'static str,
+    applies: fn(&Operation) -> bool,
+}
+
+const SHARED: [Shared; 8] = [
+    Shared {
+        status: "400",
+        name: "InvalidRequest",
+        description: "A value of the path, the query, a header or the body is not valid; `code` says which.",
+        applies: takes_input,
+    },
+    Shared {
+        status: "401",
+        name: "Unauthorized",
+        description: "The credential is missing or not valid (`UNAUTHORIZED`).",
+        applies: is_guarded,
+    },
+    Shared {
+        status: "403",
+        name: "Forbidden",
+        description: "The token does not reach this user (`FORBIDDEN`).",
+        applies: |operation| needs(operation, "bearer"),
+    },
+    Shared {
+        status: "408",
+        name: "BodyIncomplete",
+        description: "The body did not arrive in time (`BODY_INCOMPLETE`).",
+        applies: takes_body,
+    },
+    Shared {
+        status: "413",
+        name: "BodyTooLarge",
+        description: "The body is too large (`BODY_TOO_LARGE`).",
+        applies: takes_body,
+    },
+    Shared {
+        status: "415",
+        name: "UnsupportedMediaType",
+        description: "The body is not JSON in UTF-8, or is compressed (`UNSUPPORTED_MEDIA_TYPE`).",
+        applies: takes_body,
+    },
+    Shared { status: "500", name: "Fault", description: "A fault of the server.", applies: |_| true },
+    Shared {
+        status: "503",
+        name: "Unavailable",
+        description: "Not now. Whether anything was written is not known: repeat it, with the same event id where it \
+            had one.",
+        applies: |_| true,
+    },
+];
+
+fn takes_body(operation: &Operation) -> bool {
+    operation.request_body.is_some()
+}
+
+fn takes_input(operation: &Operation) -> bool {
+    takes_body(operation) || operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty())
+}
+
+fn is_guarded(operation: &Operation) -> bool {
+    operation.security.as_ref().is_some_and(|requirements| !requirements.is_empty())
+}
+
+fn needs(operation: &Operation, scheme: &str) -> bool {
+    let requirement = SecurityRequirement::new(scheme, [""; 0]);
+    operation.security.as_ref().is_some_and(|requirements| requirements.contains(&requirement))
+}
+
+/// Adds the schemes, the shared answers, and the shape of every problem.
+fn complete(document: &mut OpenApi) {
+    for operation in operations(document) {
+        for (status, response) in &mut operation.responses.responses {
+            let RefOr::T(response) = response else { continue };
+            if status.starts_with(['4', '5']) {
+                with_problem(response);
+            }
+            response.headers.insert("X-Request-Id".to_owned(), RefOr::Ref(Ref::new(REQUEST_ID)));
+        }
+        for Shared { status, name, applies, .. } in SHARED {
+            if applies(operation) {
+                let response = RefOr::Ref(Ref::from_response_name(name));
+                operation.responses.responses.insert(status.to_owned(), response);
+            }
+        }
+    }
+    let components = document.components.get_or_insert_with(Components::new);
+    for Shared { status, name, description, .. } in SHARED {
+        let mut response = ResponseBuilder::new().description(description).build();
+        with_problem(&mut response);
+        response.headers.insert("X-Request-Id".to_owned(), RefOr::Ref(Ref::new(REQUEST_ID)));
+        if status == "503" {
+            let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
+            let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("In how many seconds."));
+            response.headers.insert("Retry-After".to_owned(), header.build().into());
+        }
+        components.responses.insert(name.to_owned(), response.into());
+    }
+    let id = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(64));
+    let id = id.pattern(Some("^[A-Za-z0-9._-]+$")).build();
+    let request_id = HeaderBuilder::new().schema(Some(id)).description(Some("The name of the request."));
+    components.headers.insert("X-Request-Id".to_owned(), request_id.build().into());
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+    let bearer = bearer.description(Some("`sub` is the user; another user needs the scope `admin`.")).build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    components.add_security_scheme(
+        "adminKey",
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Api-Key"))),
+    );
+}
+
+const REQUEST_ID: &str = "#/components/headers/X-Request-Id";
+
+/// Gives `response` the body that every problem has.
+fn with_problem(response: &mut Response) {
+    let schema = Ref::from_schema_name(problem::Document::name());
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    response.content.insert("application/problem+json".to_owned(), content.into());
+}
+
+fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
+    document.paths.paths.values_mut().flat_map(|item| {
+        let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
+        [get, put, post, delete, options, head, patch, trace].into_iter().flatten()
+    })
+}
