@@ -55,8 +55,9 @@ async fn work(
         }
         beats.flush().await?;
     }
-    println!("{} online at {}", beats.online_count(Duration::from_secs(180)), clock.now());
-    assert_eq!(beats.online_count(Duration::from_secs(180)), 1);
+    let online = beats.online_count(Duration::from_secs(180)).await?;
+    println!("{online} online at {}", clock.now());
+    assert_eq!(online, 1);
     drop(beats);
     store.close().await;
     Ok(())

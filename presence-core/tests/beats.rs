@@ -53,6 +53,10 @@ impl Nodes {
     }
 }
 
+fn online(node: &Beats, window: Duration) -> u64 {
+    block_on(node.online_count(window)).expect("a store that works")
+}
+
 fn user(name: &str) -> UserId {
     UserId::new(name).expect("a name")
 }
@@ -103,7 +107,7 @@ fn many_beats_are_judged_one_by_one_and_committed_together() {
     assert_eq!(verdicts[3], Ok(Taken::Counted));
     assert!(matches!(&verdicts[4], Ok(Taken::Committed(_))));
     assert_eq!(w.rows(&user("bob")), [(StateType::Online, 1005)]);
-    assert_eq!(w.nodes[0].online_count(MINUTES_3), 3);
+    assert_eq!(online(&w.nodes[0], MINUTES_3), 3);
 }
 
 #[test]
@@ -152,17 +156,13 @@ fn an_explicit_offline_ends_the_presence_and_a_timeout_does_not() {
     beat(w.now(1000), "bob");
     let offline = Envelope::checkpoint(user("alice"), StateType::Offline);
     block_on(w.now(1010).record(offline)).expect("taken");
-    assert_eq!(w.nodes[0].online_count(MINUTES_3), 1);
+    assert_eq!(online(&w.nodes[0], MINUTES_3), 1);
     block_on(w.now(1100).sweep(10)).expect("works");
-    assert_eq!(w.nodes[0].online_count(MINUTES_3), 1, "bob is Offline, and was here within three minutes");
+    assert_eq!(online(&w.nodes[0], MINUTES_3), 1, "bob is Offline, and was here within three minutes");
     let late = Heartbeat::of_user(user("alice")).at(at(1005));
     assert!(matches!(block_on(w.nodes[0].beat(late)).expect("taken"), Taken::Committed(_)));
-    assert_eq!(
-        w.nodes[0].online_count(MINUTES_3),
-        1,
-        "a beat from before the Offline does not bring alice back"
-    );
-    let page = w.nodes[0].online_users(MINUTES_3, None, 10).expect("a page");
+    assert_eq!(online(&w.nodes[0], MINUTES_3), 1, "a beat from before the Offline does not bring alice back");
+    let page = block_on(w.nodes[0].online_users(MINUTES_3, None, 10)).expect("a page");
     assert_eq!(page.items, [(presence_core::Member::User(user("bob")), at(1000))]);
 }
 
@@ -184,19 +184,19 @@ mod online {
 
     #[test]
     fn s_1_the_window_is_inclusive() {
-        assert_eq!(three().now(noon(180)).online_count(MINUTES_3), 3);
+        assert_eq!(online(three().now(noon(180)), MINUTES_3), 3);
     }
 
     #[test]
     fn s_2_a_millisecond_later_the_first_is_gone() {
         let w = three();
         w.clock.set(Timestamp::from_millis(noon(180) * 1000 + 1).expect("in range"));
-        assert_eq!(w.nodes[0].online_count(MINUTES_3), 2);
+        assert_eq!(online(&w.nodes[0], MINUTES_3), 2);
     }
 
     #[test]
     fn s_3_a_shorter_window_counts_fewer() {
-        assert_eq!(three().now(noon(180)).online_count(Duration::from_secs(30)), 2);
+        assert_eq!(online(three().now(noon(180)), Duration::from_secs(30)), 2);
     }
 
     #[test]
@@ -205,11 +205,11 @@ mod online {
         let phone = InstallId::new("phone-4711").expect("an install");
         let anonymous = || Heartbeat::of_install(phone.clone());
         block_on(w.now(1000).beat(anonymous())).expect("taken");
-        assert_eq!(w.nodes[0].online_count(MINUTES_3), 1);
+        assert_eq!(online(&w.nodes[0], MINUTES_3), 1);
         let login = Heartbeat::of_user(user("7")).on(phone.clone());
         block_on(w.now(1010).beat(login)).expect("taken");
         block_on(w.now(1015).beat(anonymous())).expect("taken");
-        assert_eq!(w.now(1020).online_count(MINUTES_3), 1);
+        assert_eq!(online(w.now(1020), MINUTES_3), 1);
     }
 
     #[test]
@@ -217,8 +217,45 @@ mod online {
         let w = Nodes::one();
         beat(w.now(100), "a");
         block_on(w.nodes[0].beat(Heartbeat::of_user(user("a")).at(at(90)))).expect("taken");
-        let page = w.nodes[0].online_users(MINUTES_3, None, 10).expect("a page");
+        let page = block_on(w.nodes[0].online_users(MINUTES_3, None, 10)).expect("a page");
         assert_eq!(page.items[0].1, at(100));
+    }
+
+    /// Nodes that ask the store who is online.
+    fn sharing(count: usize) -> Nodes {
+        let mut w = Nodes::new(count, 60);
+        let share = |node: Beats| node.shared_with(w.store.clone());
+        w.nodes = w.nodes.into_iter().map(share).collect();
+        w
+    }
+
+    #[test]
+    fn nodes_that_share_a_live_set_count_each_others_members() {
+        let w = sharing(2);
+        beat(w.now(1000), "a");
+        beat(&w.nodes[1], "b");
+        beat(&w.nodes[1], "a");
+        assert_eq!(online(&w.nodes[1], MINUTES_3), 2, "a was asked for once, b is not flushed elsewhere");
+        assert_eq!(online(&w.nodes[0], MINUTES_3), 2);
+        let page = block_on(w.nodes[0].online_users(MINUTES_3, None, 10)).expect("a page");
+        assert_eq!(page.items.len(), 2);
+        let offline = Envelope::checkpoint(user("a"), StateType::Offline);
+        block_on(w.now(1002).record(offline)).expect("taken");
+        assert_eq!(online(&w.nodes[0], MINUTES_3), 1);
+        assert_eq!(online(&w.nodes[1], MINUTES_3), 1);
+    }
+
+    #[test]
+    fn a_shared_count_is_asked_for_once_a_second_and_window() {
+        let w = sharing(1);
+        beat(w.now(1000), "a");
+        assert_eq!(online(&w.nodes[0], MINUTES_3), 1);
+        beat(&w.nodes[0], "b");
+        assert_eq!(online(&w.nodes[0], MINUTES_3), 1, "what was said a moment ago");
+        assert_eq!(online(&w.nodes[0], Duration::from_secs(60)), 2, "another question");
+        assert_eq!(online(w.now(1001), MINUTES_3), 2);
+        assert_eq!(online(w.now(900), MINUTES_3), 2, "the clock went back");
+        assert_eq!(online(w.now(1500), MINUTES_3), 0);
     }
 
     #[test]
@@ -228,9 +265,9 @@ mod online {
         let next = Nodes { nodes: vec![], clock: w.clock.clone(), store: w.store.clone() };
         let tracker = Tracker::new(next.store.clone(), next.clock.clone());
         let restarted = Beats::new(tracker).backed_by(next.store.clone());
-        assert_eq!(restarted.online_count(MINUTES_3), 0);
+        assert_eq!(online(&restarted, MINUTES_3), 0);
         assert_eq!(block_on(restarted.load()).expect("a store that works"), 3);
-        assert_eq!(restarted.online_count(MINUTES_3), 3);
+        assert_eq!(online(&restarted, MINUTES_3), 3);
         assert_eq!(
             block_on(restarted.flush()).expect("a store that works").members,
             0,

@@ -26,7 +26,10 @@ use crate::{
     Envelope, Erasure, Error, Heartbeat, InstallId, LiveSet, Member, MemberRef, MemoryLiveSet, Page,
     Recorded, Rejection, SeenRef, Session, Status, StoreError, Sweep, Taken, Timestamp, Tracker, UserId,
     Window,
-    service::pending::{Pending, Shard},
+    service::{
+        online::Counts,
+        pending::{Pending, Shard},
+    },
     tracking::decide::stamp,
 };
 
@@ -51,7 +54,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// let alice = UserId::new("alice")?;
 /// assert!(matches!(beats.beat(Heartbeat::of_user(alice.clone())).await?, Taken::Committed(_)));
 /// assert!(matches!(beats.beat(Heartbeat::of_user(alice)).await?, Taken::Kept { .. }));
-/// assert_eq!(beats.online_count(Duration::from_secs(180)), 1);
+/// assert_eq!(beats.online_count(Duration::from_secs(180)).await?, 1);
 /// assert_eq!(beats.flush().await?.beats, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
@@ -60,6 +63,8 @@ pub struct Beats {
     pub(super) tracker: Tracker,
     pub(super) live: MemoryLiveSet,
     pub(super) backing: Option<Arc<dyn LiveSet>>,
+    /// Where other processes keep their members in `backing` too: what it said last.
+    pub(super) shared: Option<Counts>,
     pub(super) shards: Vec<Mutex<Shard>>,
     hasher: foldhash::fast::RandomState,
     /// One flush at a time.
@@ -75,6 +80,7 @@ impl Beats {
             tracker,
             live: MemoryLiveSet::new(),
             backing: None,
+            shared: None,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: foldhash::fast::RandomState::default(),
             flushing: TurnMutex::new(()),
@@ -91,13 +97,20 @@ impl Beats {
         self
     }
 
+    /// The same where other processes keep their members there too: who is online is asked of `backing`, so that all
+    /// of them give the same answer, at most a flush interval and a second late. [`load`](Self::load) is not needed.
+    #[must_use]
+    pub fn shared_with(self, backing: Arc<dyn LiveSet>) -> Self {
+        Self { shared: Some(Counts::default()), ..self.backed_by(backing) }
+    }
+
     /// The tracker behind.
     #[must_use]
     pub const fn tracker(&self) -> &Tracker {
         &self.tracker
     }
 
-    /// Who is online.
+    /// The members that this process has seen.
     #[must_use]
     pub const fn live(&self) -> &MemoryLiveSet {
         &self.live
@@ -227,29 +240,6 @@ impl Beats {
             }
             facts.status(window, self.tracker.now(), policy)
         }))
-    }
-
-    /// How many members were seen within `window` before now, both ends included; at most 86,400 s are known.
-    #[must_use]
-    pub fn online_count(&self, window: Duration) -> u64 {
-        self.live.count(self.tracker.now().saturating_sub(window))
-    }
-
-    /// The members that were seen within `window` before now, ordered as written, `limit` to a page.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection::InvalidLimit`] where `limit` is 0 or above 1000.
-    pub fn online_users(
-        &self,
-        window: Duration,
-        after: Option<&Member>,
-        limit: usize,
-    ) -> Result<Page<(Member, Timestamp), Member>, Rejection> {
-        let since = self.tracker.now().saturating_sub(window);
-        let ask = Page::<(Member, Timestamp), Member>::ask(limit)?;
-        let members = self.live.list(since, after.map(MemberRef::from), ask);
-        Ok(Page::cut(members, limit, |(member, _)| member.clone()))
     }
 
     /// Forgets members that no window reaches any more, at most `limit`, here and in the backing live set; says how

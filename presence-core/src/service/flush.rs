@@ -102,7 +102,7 @@ impl Beats {
         Ok(())
     }
 
-    async fn flush_members(&self, flush: &mut Flush) -> Result<(), StoreError> {
+    pub(super) async fn flush_members(&self, flush: &mut Flush) -> Result<(), StoreError> {
         let Some(backing) = &self.backing else { return Ok(()) };
         loop {
             let mut unwritten = Unwritten { changes: self.live.changes(CHUNK), live: &self.live };

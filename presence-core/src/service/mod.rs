@@ -4,6 +4,7 @@ mod batcher;
 pub(crate) mod beats;
 pub(crate) mod flush;
 pub(crate) mod heartbeat;
+mod online;
 pub(crate) mod page;
 mod pending;
 pub(crate) mod recorded;

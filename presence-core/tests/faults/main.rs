@@ -135,6 +135,6 @@ impl World {
     }
 
     fn online_count(&self) -> u64 {
-        self.node.online_count(MINUTES_3)
+        block_on(self.node.online_count(MINUTES_3)).expect("counted here")
     }
 }

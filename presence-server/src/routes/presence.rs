@@ -256,7 +256,7 @@ pub(crate) async fn online_count(
     let window = online.window(&state)?;
     let queried_at = state.tracker().now().to_string();
     Ok(Json(Count {
-        count: state.beats().online_count(window),
+        count: state.beats().online_count(window).await?,
         window_seconds: window.as_secs(),
         queried_at,
     }))
@@ -306,7 +306,7 @@ pub(crate) async fn online_users(
     let window = online.window(&state)?;
     let after = place.cursor.as_deref().map(Member::parse).transpose();
     let after = after.map_err(|_| presence_core::Rejection::InvalidCursor)?;
-    let page = state.beats().online_users(window, after.as_ref(), place.limit.unwrap_or(100))?;
+    let page = state.beats().online_users(window, after.as_ref(), place.limit.unwrap_or(100)).await?;
     let data = page.items.into_iter().map(|(member, at)| {
         let (user_id, install_id) = match member {
             Member::User(user) => (Some(user.to_string()), None),
