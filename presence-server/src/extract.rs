@@ -1,5 +1,7 @@
 //! Requests, parsed: what does not parse is a problem, and no handler runs.
 
+use std::fmt;
+
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
@@ -7,7 +9,10 @@ use axum::{
 };
 use bytes::Bytes;
 use presence_core::{EventId, Rejection, Timestamp, UserId};
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Unexpected, Visitor},
+};
 use utoipa::{
     IntoParams, ToSchema as _,
     openapi::{
@@ -108,12 +113,12 @@ impl<S: Send + Sync> FromRequest<S> for BatchBody {
     }
 }
 
-pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, Problem> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Problem> {
     serde_json::from_slice(json).map_err(|error| Problem::bad_request("INVALID_BODY", error.to_string()))
 }
 
 /// The same for a shape with names: the parser would also take an array of its values in order.
-pub(crate) fn parse_object<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, Problem> {
+pub(crate) fn parse_object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Problem> {
     if json.trim_ascii_start().starts_with(b"[") {
         return Err(Problem::bad_request("INVALID_BODY", "the body is a JSON object"));
     }
@@ -194,6 +199,45 @@ impl IntoParams for IdempotencyKey {
                 .schema(Some(Ref::from_schema_name(schemas::HeaderEventId::name())))
                 .build(),
         ]
+    }
+}
+
+/// A whole number, however it is written: `1.0` and `1e0` are integers to JSON Schema, and to some clients.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole(pub(crate) i64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WholeVisitor)
+    }
+}
+
+struct WholeVisitor;
+
+impl Visitor<'_> for WholeVisitor {
+    type Value = Whole;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("i64")
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Whole, E> {
+        Ok(Whole(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Whole, E> {
+        let whole = i64::try_from(value).map(Whole);
+        whole.map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Whole, E> {
+        /// Up to here a float says one whole number, and no other is rounded to it.
+        const EXACT: f64 = 9_007_199_254_740_991.0;
+        if value.fract() == 0.0 && value.abs() <= EXACT {
+            Ok(Whole(value as i64))
+        } else {
+            Err(E::invalid_type(Unexpected::Float(value), &self))
+        }
     }
 }
 

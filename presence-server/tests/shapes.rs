@@ -147,6 +147,48 @@ async fn checkpoints_that_are_refused() {
     insta::assert_snapshot!(talk.transcript);
 }
 
+/// JSON Schema, and the writers of some clients, know no other integers.
+#[tokio::test]
+async fn a_whole_number_is_taken_however_it_is_written() {
+    for whole in ["1717161600", "1717161600.0", "1.7171616e9", "17171616000e-1"] {
+        let mut talk = Talk::new();
+        talk.ask("POST /users/7/heartbeat", &format!(r#"{{"timestamp":{whole}}}"#)).await;
+        talk.ask("POST /users/7/checkpoints", &format!(r#"{{"state":"Idle","timestamp":{whole}}}"#)).await;
+        let beat =
+            format!(r#"{{"installId":"phone-4711","appVersion":"1","clientTs":{whole},"userId":7.0}}"#);
+        talk.ask("POST /api/v1/presence/heartbeat", &beat).await;
+        talk.ask("GET /api/v1/presence/online-users", "").await;
+        let answers = &talk.transcript;
+        assert!(answers.contains(r#""last_heartbeat":1717161600}"#), "{answers}");
+        assert!(answers.contains(r#""state":"Idle","timestamp":1717161600,"#), "{answers}");
+        assert!(answers.contains(r#"[{"userId":"7","lastSeen":"2024-05-31T13:20:00.000Z"}]"#), "{answers}");
+    }
+    for other in ["1717161600.5", "9007199254740993.0", "1e300", "-1e300", "\"1717161600\"", "true", "[1]"] {
+        let mut talk = Talk::new();
+        talk.ask("POST /users/7/heartbeat", &format!(r#"{{"timestamp":{other}}}"#)).await;
+        let beat = format!(r#"{{"installId":"phone-4711","appVersion":"1","clientTs":{other}}}"#);
+        talk.ask("POST /api/v1/presence/heartbeat", &beat).await;
+        let refusals = talk.transcript.matches(r#""code":"INVALID_BODY""#).count();
+        assert_eq!(refusals, 2, "{other}: {}", talk.transcript);
+    }
+}
+
+#[tokio::test]
+async fn the_event_id_of_the_header_counts_where_the_body_has_none_and_is_always_checked() {
+    let mut talk = Talk::new();
+    let post = "POST /users/alice/checkpoints";
+    let with = |key: &'static str| [("content-type", "application/json"), ("idempotency-key", key)];
+    talk.ask_with(post, r#"{"state":"Idle"}"#, &with("e-1")).await;
+    talk.ask_with(post, r#"{"state":"Idle","event_id":"e-1"}"#, &with("e-2")).await;
+    assert_eq!(talk.transcript.matches("201 ").count(), 2, "one request: {}", talk.transcript);
+    assert_eq!(talk.transcript.matches(r#""id":1,"#).count(), 2, "one row: {}", talk.transcript);
+    for key in ["", ".", "\u{e9}"] {
+        let mut talk = Talk::new();
+        talk.ask_with(post, r#"{"state":"Idle","event_id":"e-1"}"#, &with(key)).await;
+        assert!(talk.transcript.contains(r#""code":"INVALID_EVENT_ID""#), "{key}: {}", talk.transcript);
+    }
+}
+
 #[tokio::test]
 async fn status_heartbeat_and_summaries() {
     let mut talk = Talk::new();

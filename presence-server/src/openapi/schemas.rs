@@ -16,10 +16,10 @@ const LAST_SECOND: i64 = 253_402_300_799;
 macro_rules! name {
     () => {
         concat!(
-            r"^(?!\.{1,2}$)",
+            r"(?!\.{1,2}$)",
             r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
             r"([^\u0000-\u001f\u007f-\u009f]*",
-            r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000])?$",
+            r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000])?",
         )
     };
 }
@@ -57,7 +57,7 @@ macro_rules! schema {
 
 schema! {
     /// A user: no control characters, no white space at either end, not `.` or `..`; compared exactly.
-    UserId = text(1..=128, "alice").pattern(Some(name!()))
+    UserId = text(1..=128, "alice").pattern(Some(concat!("^", name!(), "$")))
 }
 
 schema! {
@@ -69,12 +69,12 @@ schema! {
 
 schema! {
     /// What a user is doing: `Online`, `Offline`, `Idle`, `Working`, `Sleeping`, or any other name. Compared exactly.
-    State = text(1..=64, "Working").pattern(Some(name!()))
+    State = text(1..=64, "Working").pattern(Some(concat!("^", name!(), "$")))
 }
 
 schema! {
     /// The client's name for a request, unique per user: a repetition changes nothing and is answered alike.
-    EventId = text(1..=128, "0190b6a0-7e2c-7c0e-9a53-0f6c3f1d2b4a").pattern(Some(name!()))
+    EventId = text(1..=128, "0190b6a0-7e2c-7c0e-9a53-0f6c3f1d2b4a").pattern(Some(concat!("^", name!(), "$")))
 }
 
 schema! {
@@ -90,7 +90,7 @@ schema! {
 
 schema! {
     /// Somebody who is online: `u:` and a user, or `i:` and an install.
-    Member = text(3..=130, "u:alice")
+    Member = text(3..=130, "u:alice").pattern(Some(concat!("^(i:[A-Za-z0-9_-]{8,64}|u:", name!(), ")$")))
 }
 
 schema! {

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     AppState,
-    extract::{IdempotencyKey, JsonBody, Params, PathUser, Segments, seconds},
+    extract::{IdempotencyKey, JsonBody, Params, PathUser, Segments, Whole, seconds},
     openapi::schemas,
     problem::Problem,
     routes::DURABILITY,
@@ -30,7 +30,7 @@ pub(crate) struct Report {
     content: Option<Box<RawValue>>,
     /// Since when. Without it: now.
     #[schema(value_type = Option<schemas::UnixSeconds>)]
-    timestamp: Option<i64>,
+    timestamp: Option<Whole>,
     /// Goes before `Idempotency-Key`.
     #[schema(value_type = Option<schemas::EventId>)]
     event_id: Option<String>,
@@ -78,6 +78,11 @@ impl From<Checkpoint> for Row {
         "content": {"device": "MacBook", "battery": 85}})),
     responses(
         (status = 201, description = "The row of the report.", body = Row,
+            links(
+                ("row" = (operation_id = "getCheckpoint",
+                    parameters(("user_id" = "$request.path.user_id"), ("id" = "$response.body#/id")))),
+                ("status" = (operation_id = "getStatus", parameters(("user_id" = "$request.path.user_id")))),
+            ),
             headers(("Presence-Durability" = schemas::Durability, description = "What the row survives.")),
             example = json!({"id": 2, "user_id": "alice", "state": "Idle", "timestamp": 1_717_161_605,
                 "content": {"battery": 85, "device": "MacBook"}, "source": "client"})),
@@ -101,7 +106,7 @@ pub(crate) async fn report(
     if let Some(content) = content {
         envelope = envelope.with_content(Content::parse(content.get())?);
     }
-    if let Some(at) = seconds(timestamp)? {
+    if let Some(at) = seconds(timestamp.map(|Whole(at)| at))? {
         envelope = envelope.at(at);
     }
     if let Some(id) = id.map(EventId::new).transpose()?.or(key) {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     AppState,
-    extract::{JsonBody, PathUser, seconds},
+    extract::{JsonBody, PathUser, Whole, seconds},
     openapi::schemas,
     problem::Problem,
     routes::{DURABILITY, IN_MEMORY},
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct Beat {
     /// When it was given. Without it: now.
     #[schema(value_type = Option<schemas::UnixSeconds>)]
-    timestamp: Option<i64>,
+    timestamp: Option<Whole>,
     /// The state that it brings a silent or new user to. Without it: `Online`.
     #[schema(value_type = Option<schemas::State>)]
     state: Option<String>,
@@ -64,7 +64,7 @@ pub(crate) async fn beat(
     let Beat { timestamp, state: name } = body.unwrap_or_default();
     let user_id = user.to_string();
     let mut heartbeat = Heartbeat::of_user(user);
-    if let Some(at) = seconds(timestamp)? {
+    if let Some(at) = seconds(timestamp.map(|Whole(at)| at))? {
         heartbeat = heartbeat.at(at);
     }
     if let Some(name) = name {

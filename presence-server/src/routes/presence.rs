@@ -21,7 +21,7 @@ use utoipa::{
 
 use crate::{
     AppState,
-    extract::{BatchBody, Params, parse, parse_object},
+    extract::{BatchBody, Params, Whole, parse, parse_object},
     openapi::schemas,
     problem::Problem,
     routes::{DURABILITY, IN_MEMORY},
@@ -44,7 +44,7 @@ struct Beat<'a> {
     app_version: Cow<'a, str>,
     /// When it was given.
     #[schema(value_type = schemas::UnixSeconds)]
-    client_ts: i64,
+    client_ts: Whole,
     #[schema(value_type = Option<schemas::UserIdOrNumber>)]
     #[serde(borrow, default)]
     user_id: Option<Name<'a>>,
@@ -54,7 +54,7 @@ struct Beat<'a> {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Name<'a> {
-    Number(i64),
+    Number(Whole),
     #[serde(borrow)]
     Text(Cow<'a, str>),
 }
@@ -85,10 +85,12 @@ impl Beat<'_> {
         if self.app_version.is_empty() || self.app_version.chars().count() > 64 {
             return Err(Problem::bad_request("INVALID_APP_VERSION", "an app version is 1 to 64 characters"));
         }
-        let at = Timestamp::from_secs(self.client_ts)?;
+        let at = Timestamp::from_secs(self.client_ts.0)?;
         let heartbeat = match self.user_id {
             None => Heartbeat::of_install(install),
-            Some(Name::Number(number)) => Heartbeat::of_user(UserId::new(number.to_string())?).on(install),
+            Some(Name::Number(Whole(number))) => {
+                Heartbeat::of_user(UserId::new(number.to_string())?).on(install)
+            }
             Some(Name::Text(name)) => Heartbeat::of_user(UserId::new(name.into_owned())?).on(install),
         };
         Ok(heartbeat.at(at))
