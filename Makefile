@@ -1,12 +1,13 @@
 # `verify` never writes; `fix` does the writing.
 
-.PHONY: verify test fix bench demo format lint docs deny purity rusqlite-range setup
+.PHONY: verify test fix bench demo format lint docs deny purity rusqlite-range schemathesis setup
 
 verify: format lint docs deny purity rusqlite-range test
 
 # Installs what the tests need and the machine lacks, then runs all of them.
 test: setup
 	cargo test --workspace --locked
+	scripts/schemathesis.sh
 
 fix:
 	cargo fmt --all
@@ -37,6 +38,10 @@ purity:
 
 rusqlite-range:
 	scripts/rusqlite-range.sh
+
+# The running server against its OpenAPI document.
+schemathesis: setup
+	scripts/schemathesis.sh
 
 setup:
 	scripts/setup.sh

@@ -4,18 +4,24 @@
 set -eu
 
 need() { # need COMMAND PACKAGE
-    command -v "$1" >/dev/null 2>&1 && return
+    command -v "$1" >/dev/null 2>&1 || get "$2" "$1"
+}
+
+get() { # get PACKAGE WHAT
     if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
-        echo "installing $2 for $1" >&2
-        apt-get install -qq -y "$2" >/dev/null 2>&1 || { apt-get update -qq && apt-get install -qq -y "$2" >/dev/null; }
+        echo "installing $1 for $2" >&2
+        apt-get install -qq -y "$1" >/dev/null 2>&1 || { apt-get update -qq && apt-get install -qq -y "$1" >/dev/null; }
     else
-        echo "please install $2: the tests need $1" >&2
+        echo "please install $1: the tests need $2" >&2
         exit 1
     fi
 }
 
 need cc gcc
 need strace strace
+need python3 python3
+# Debian leaves this part of Python out of its python3.
+python3 -c 'import ensurepip' 2>/dev/null || get python3-venv "Python's environments"
 
 if ! command -v cargo >/dev/null 2>&1; then
     echo "please install Rust (rustup): the version in rust-toolchain.toml is fetched by it" >&2
