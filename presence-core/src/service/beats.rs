@@ -23,9 +23,8 @@ use std::{
 use futures_util::lock::Mutex as TurnMutex;
 
 use crate::{
-    Envelope, Erasure, Error, Heartbeat, InstallId, LiveSet, Member, MemberRef, MemoryLiveSet, Page,
-    Recorded, Rejection, SeenRef, Session, Status, StoreError, Sweep, Taken, Timestamp, Tracker, UserId,
-    Window,
+    Envelope, Erasure, Error, Heartbeat, InstallId, LiveSet, Member, MemberRef, MemoryLiveSet, Recorded,
+    Rejection, SeenRef, Session, Status, StoreError, Sweep, Taken, Timestamp, Tracker, UserId, Window,
     service::{
         online::Counts,
         pending::{Pending, Shard},
