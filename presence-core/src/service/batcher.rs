@@ -132,6 +132,13 @@ impl Batcher {
         self.shared.turn.lock().await
     }
 
+    /// How many envelopes are in groups whose turn has not come.
+    pub(crate) fn waiting(&self) -> usize {
+        let gathering = self.shared.gathering();
+        let waiting = gathering.groups.iter().filter(|group| group.writing.upgrade().is_some());
+        waiting.map(|group| group.envelopes).sum()
+    }
+
     /// Joins the last group that has room, or opens the next one.
     fn join(&self, call: Vec<Stamped>) -> Result<Caller, StoreError> {
         let mut gathering = self.shared.gathering();
@@ -324,5 +331,45 @@ impl Written {
             Answer::Alive => (None, false),
         };
         Recorded { session: self.session.clone(), checkpoint, created, changed: self.changed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::{Envelope, ManualClock, MemoryStore};
+
+    #[test]
+    fn envelopes_wait_until_their_group_has_its_turn_or_nobody_asks_any_more() {
+        let clock = ManualClock::default();
+        let (now, policy) = (clock.now(), Policy::default());
+        let batcher = Batcher::new(Arc::new(MemoryStore::new()), Arc::new(clock), policy.clone());
+        let call = |names: [&str; 2]| {
+            let user = |name| UserId::new(name).unwrap();
+            let stamped = |name| Envelope::heartbeat(user(name)).stamped(now, &policy).unwrap();
+            names.map(stamped).to_vec()
+        };
+        let turn = batcher.turn().now_or_never().unwrap();
+        let mut first = pin!(batcher.record(call(["a", "b"])));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert_eq!(batcher.waiting(), 2);
+        {
+            let mut second = pin!(batcher.record(call(["c", "d"])));
+            assert!(second.as_mut().now_or_never().is_none());
+            assert_eq!(batcher.waiting(), 4);
+        }
+        drop(turn);
+        assert!(block_on(first).unwrap().iter().all(Result::is_ok));
+        assert_eq!(batcher.waiting(), 0);
+
+        let _turn = batcher.turn().now_or_never().unwrap();
+        let mut given_up = Box::pin(batcher.record(call(["e", "f"])));
+        assert!(given_up.as_mut().now_or_never().is_none());
+        drop(given_up);
+        assert_eq!(batcher.waiting(), 0);
     }
 }

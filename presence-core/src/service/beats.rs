@@ -241,6 +241,13 @@ impl Beats {
         }))
     }
 
+    /// How many users have beats in memory that no flush has begun to write. A user whose beats were written with a
+    /// report counts until the next flush.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        (0..self.shards.len()).map(|shard| self.shard(shard).dirty()).sum()
+    }
+
     /// Forgets members that no window reaches any more, at most `limit`, here and in the backing live set; says how
     /// many were forgotten here.
     ///

@@ -101,6 +101,11 @@ impl Shard {
         self.users.get(user)?.pending.as_ref()
     }
 
+    /// How many users may have something pending.
+    pub(super) const fn dirty(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// Who may have something pending; the next call tells of others.
     pub(super) fn take_dirty(&mut self) -> Vec<UserId> {
         std::mem::take(&mut self.dirty)

@@ -101,6 +101,13 @@ impl Tracker {
         self.shared.clock.now()
     }
 
+    /// How many envelopes wait for their turn to be written; those of the commit that runs are not among them. At most
+    /// some 160,000: beyond, callers are turned away with [`StoreError::Unavailable`].
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.batcher.waiting()
+    }
+
     /// Records one envelope, durably.
     ///
     /// Callers that come together are written together, and drive the write together: a future that was polled must be
