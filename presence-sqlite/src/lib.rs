@@ -19,6 +19,7 @@ mod plans;
 mod queue;
 mod readers;
 mod store;
+mod workload;
 mod writer;
 
 pub use rusqlite;
@@ -27,4 +28,5 @@ pub use crate::{
     config::{Durability, SqliteConfig},
     error::OpenError,
     store::SqliteStore,
+    workload::Workload,
 };

@@ -76,6 +76,11 @@ impl<T> Queue<T> {
         taken
     }
 
+    /// How many items wait to be taken out.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
     /// Takes nothing more; what is in it can still be taken out.
     pub(crate) fn close(&self) {
         let mut state = self.lock();

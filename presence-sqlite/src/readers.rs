@@ -3,13 +3,13 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread::{self, JoinHandle},
 };
 
 use rusqlite::Connection;
 
-use crate::{OpenError, connection, queue::Queue};
+use crate::{OpenError, connection, queue::Queue, workload::Counts};
 
 /// How many queries may wait. Beyond it, tasks wait to put theirs in.
 const WAITING: usize = 256;
@@ -27,13 +27,13 @@ pub(crate) struct Readers {
 
 impl Readers {
     /// Opens `count` connections to a database that is there; `None` for none.
-    pub(crate) fn open(path: &Path, count: usize) -> Result<Option<Self>, OpenError> {
+    pub(crate) fn open(path: &Path, count: usize, counts: &Arc<Counts>) -> Result<Option<Self>, OpenError> {
         let mut readers = Self { reads: Arc::new(Queue::new(WAITING)), threads: Vec::new() };
         for _ in 0..count {
             let conn = connection::reader(path)?;
-            let reads = readers.reads.clone();
+            let (reads, counts) = (readers.reads.clone(), counts.clone());
             let thread = thread::Builder::new().name("presence-read".to_owned());
-            let thread = thread.spawn(move || serve(&conn, &reads)).map_err(OpenError::Io)?;
+            let thread = thread.spawn(move || serve(&conn, &reads, &counts)).map_err(OpenError::Io)?;
             readers.threads.push(thread);
         }
         Ok(Some(readers).filter(|readers| !readers.threads.is_empty()))
@@ -54,9 +54,11 @@ impl Drop for Readers {
     }
 }
 
-fn serve(conn: &Connection, reads: &Queue<Read>) {
+fn serve(conn: &Connection, reads: &Queue<Read>, counts: &Counts) {
     while let Some(read) = reads.pop() {
+        counts.busy_readers.fetch_add(1, Ordering::Relaxed);
         // A query that panics drops its promise, which is an answer too.
         let _ = catch_unwind(AssertUnwindSafe(|| read(conn)));
+        counts.busy_readers.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     latch::Latch,
     queue::Queue,
     readers::Reads,
+    workload::{Counts, Workload},
     writer::{self, Writer},
 };
 
@@ -50,6 +51,7 @@ pub struct SqliteStore {
     config: SqliteConfig,
     jobs: Arc<Queue<Job>>,
     reads: Option<Reads>,
+    counts: Arc<Counts>,
     ended: Arc<Latch>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -73,18 +75,19 @@ impl SqliteStore {
     pub async fn open_with(config: SqliteConfig) -> Result<Self, OpenError> {
         connection::check_version()?;
         let jobs = Arc::new(Queue::new(writer::WAITING));
-        let ended = Arc::new(Latch::default());
+        let (counts, ended) = (Arc::new(Counts::default()), Arc::new(Latch::default()));
         let (answer, opened) = oneshot::channel();
         let thread = thread::Builder::new().name("presence-write".to_owned()).spawn({
-            let (config, jobs, ended) = (config.clone(), jobs.clone(), ended.clone());
+            let (config, jobs) = (config.clone(), jobs.clone());
+            let (counts, ended) = (counts.clone(), ended.clone());
             move || {
                 let _last = ended.guard();
-                writer::run(config, &jobs, answer);
+                writer::run(config, &jobs, counts, answer);
             }
         });
         let thread = Mutex::new(Some(thread.map_err(OpenError::Io)?));
         // Whole before it is open, so that dropping this future ends the thread.
-        let mut store = Self { config, jobs, reads: None, ended, thread };
+        let mut store = Self { config, jobs, reads: None, counts, ended, thread };
         store.reads = opened.await.unwrap_or_else(|_| Err(stopped().into()))?;
         Ok(store)
     }
@@ -94,6 +97,12 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.jobs.close();
         self.ended.wait().await;
+    }
+
+    /// What its threads have to do now, and have done since it was opened. It waits for nothing.
+    #[must_use]
+    pub fn workload(&self) -> Workload {
+        self.counts.workload(self.jobs.len(), self.reads.as_ref().map_or(0, |reads| reads.len()))
     }
 
     /// Rewrites the file: without the unused pages, and without the copies of rows that page splits leave behind.
@@ -189,5 +198,71 @@ impl Drop for SqliteStore {
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::{Pin, pin},
+        sync::mpsc,
+        task::{Context, Waker},
+    };
+
+    use futures_executor::block_on;
+
+    use super::*;
+
+    const SEE: &str = "INSERT INTO online_members (member, last_seen) VALUES (?1, 1)";
+
+    /// Polls a call once, so that it is put into its queue.
+    fn ask<F: Future>(call: Pin<&mut F>) {
+        assert!(call.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    #[test]
+    fn the_workload_tells_what_waits_what_is_busy_and_what_was_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = SqliteConfig::new(dir.path().join("a.db")).readers(1);
+        let store = block_on(SqliteStore::open_with(config)).unwrap();
+        assert_eq!(store.workload(), Workload::default());
+
+        let see = |names: &'static [&'static str]| {
+            store.write(0, After::Nothing, move |writer| {
+                names.iter().try_for_each(|name| writer.conn.execute(SEE, [name]).map(drop))?;
+                Ok(())
+            })
+        };
+        // The writer stops in a job and the only reader in a query; what comes then waits.
+        let (begun, has_begun) = mpsc::channel();
+        let hold = || {
+            let ((go_on, may_go_on), begun) = (mpsc::channel::<()>(), begun.clone());
+            let work = move || {
+                begun.send(()).unwrap();
+                may_go_on.recv().map_err(|_| Fault::Call("left alone"))
+            };
+            (go_on, work)
+        };
+        let ((job_goes_on, work), (query_goes_on, look)) = (hold(), hold());
+        let (mut job, mut query) = (pin!(store.read_own(move |_| work())), pin!(store.read(move |_| look())));
+        ask(job.as_mut());
+        ask(query.as_mut());
+        has_begun.recv().unwrap();
+        has_begun.recv().unwrap();
+        let (mut one, mut two, mut later) =
+            (pin!(see(&["u:a", "u:b"])), pin!(see(&["u:c"])), pin!(store.read(|_| Ok(()))));
+        ask(one.as_mut());
+        ask(two.as_mut());
+        ask(later.as_mut());
+        let waiting = Workload { waiting_jobs: 2, waiting_reads: 1, busy_readers: 1, ..Workload::default() };
+        assert_eq!(store.workload(), waiting);
+
+        job_goes_on.send(()).unwrap();
+        query_goes_on.send(()).unwrap();
+        let answers = block_on(async { [job.await, query.await, one.await, two.await, later.await] });
+        assert!(answers.iter().all(Result::is_ok));
+        block_on(store.close());
+        let done = Workload { commits: 1, committed_jobs: 2, committed_rows: 3, ..Workload::default() };
+        assert_eq!(store.workload(), done);
     }
 }

@@ -12,6 +12,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::Arc,
 };
 
 use futures_channel::oneshot;
@@ -27,6 +28,7 @@ use crate::{
     migrate,
     queue::Queue,
     readers::{Readers, Reads},
+    workload::Counts,
 };
 
 /// How many jobs may wait. Beyond it, tasks wait to put theirs in.
@@ -53,12 +55,13 @@ pub(crate) struct Writer {
     stored: Counters,
     config: SqliteConfig,
     lock: Option<OwnerLock>,
+    counts: Arc<Counts>,
     /// Whether a write has failed, so that what the connection believes to be on disk may not be.
     is_suspect: bool,
 }
 
 impl Writer {
-    fn open(config: SqliteConfig) -> Result<Self, OpenError> {
+    fn open(config: SqliteConfig, counts: Arc<Counts>) -> Result<Self, OpenError> {
         let lock = config.file().map(OwnerLock::acquire).transpose()?;
         if let Some(lock) = &lock {
             connection::inspect(lock.path())?;
@@ -69,7 +72,7 @@ impl Writer {
         // store opens on a full disk too.
         let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let (stored, eraser) = (counters(&conn)?, Eraser::load(&conn)?);
-        Ok(Self { conn, counters: stored, eraser, stored, config, lock, is_suspect: false })
+        Ok(Self { conn, counters: stored, eraser, stored, config, lock, counts, is_suspect: false })
     }
 
     fn path(&self) -> Option<&Path> {
@@ -126,7 +129,8 @@ impl Writer {
         }
         self.reopen()?;
         let written = self.transaction(group);
-        written.map_err(|fault| {
+        let committed = written.map(|rows| self.counts.commit(group.len(), rows));
+        committed.map_err(|fault| {
             if !self.conn.is_autocommit() {
                 // It fails only where SQLite has rolled back by itself, or cannot: then the connection goes.
                 self.is_suspect |= self.conn.execute_batch("ROLLBACK").is_err();
@@ -137,19 +141,22 @@ impl Writer {
         })
     }
 
-    fn transaction(&mut self, group: &mut [Box<dyn Write>]) -> Result<(), Fault> {
+    /// Writes a group, and says how many rows that were.
+    fn transaction(&mut self, group: &mut [Box<dyn Write>]) -> Result<u64, Fault> {
+        let before = self.conn.total_changes();
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         for write in group {
             let run = AssertUnwindSafe(|| write.run(self));
             catch_unwind(run).unwrap_or(Err(Fault::Call("the work panicked")))?;
         }
+        let rows = self.conn.total_changes().saturating_sub(before);
         if self.counters != self.stored {
             let Counters { version, checkpoint_id } = self.counters;
             self.conn.prepare_cached(COUNT)?.execute([version, checkpoint_id])?;
         }
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         self.stored = self.counters;
-        Ok(())
+        Ok(rows)
     }
 
     /// Answers a group that is committed; first whatever waits for nothing else.
@@ -212,12 +219,14 @@ fn counters(conn: &Connection) -> Result<Counters, Fault> {
 pub(crate) fn run(
     config: SqliteConfig,
     jobs: &Queue<Job>,
+    counts: Arc<Counts>,
     opened: oneshot::Sender<Result<Option<Reads>, OpenError>>,
 ) {
     let _last = Abandon(jobs);
     let open = || {
-        let writer = Writer::open(config)?;
-        let readers = writer.path().map(|path| Readers::open(path, writer.config.readers)).transpose()?;
+        let writer = Writer::open(config, counts)?;
+        let open = |path| Readers::open(path, writer.config.readers, &writer.counts);
+        let readers = writer.path().map(open).transpose()?;
         Ok((writer, readers.flatten()))
     };
     match open() {
@@ -242,15 +251,13 @@ impl Drop for Abandon<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::job::pending;
 
     const SEE: &str = "INSERT INTO online_members (member, last_seen) VALUES (?1, 1)";
 
     fn open(path: &Path) -> Writer {
-        Writer::open(SqliteConfig::new(path)).unwrap()
+        Writer::open(SqliteConfig::new(path), Arc::default()).unwrap()
     }
 
     fn write(job: Job) -> Box<dyn Write> {
