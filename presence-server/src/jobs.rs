@@ -10,7 +10,7 @@ use presence_core::{StoreError, Vigil};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::AppState;
+use crate::{AppState, metrics::Job};
 
 /// How many silences or members one step concludes or forgets before it lets others write.
 const STEP: usize = 1_000;
@@ -21,7 +21,8 @@ const STEP: usize = 1_000;
 ///
 /// The store failed; what was not written stays in memory.
 pub async fn flush(state: &AppState) -> Result<u64, StoreError> {
-    state.beats().flush().await.map(|flush| flush.beats)
+    let flush = async { state.beats().flush().await.map(|flush| flush.beats) };
+    step(state, Job::Flush, flush).await
 }
 
 /// Concludes all silences that are due; says how many.
@@ -30,14 +31,17 @@ pub async fn flush(state: &AppState) -> Result<u64, StoreError> {
 ///
 /// The store failed; the next step goes on.
 pub async fn sweep(state: &AppState) -> Result<u64, StoreError> {
-    let mut lapsed = 0_u64;
-    loop {
-        let sweep = state.beats().sweep(STEP).await?;
-        lapsed = lapsed.saturating_add(sweep.lapsed);
-        if !sweep.more {
-            return Ok(lapsed);
+    let sweep = async {
+        let mut lapsed = 0_u64;
+        loop {
+            let sweep = state.beats().sweep(STEP).await?;
+            lapsed = lapsed.saturating_add(sweep.lapsed);
+            if !sweep.more {
+                return Ok(lapsed);
+            }
         }
-    }
+    };
+    step(state, Job::Sweep, sweep).await
 }
 
 /// The server's own watch over its users, kept by the jobs: each flush looks at the clocks, and a sweep concludes nothing
@@ -106,7 +110,16 @@ impl Watch {
 ///
 /// The store failed; the next step goes on.
 pub async fn evict(state: &AppState) -> Result<u64, StoreError> {
-    state.beats().evict(STEP).await
+    step(state, Job::Evict, state.beats().evict(STEP)).await
+}
+
+/// Takes a step of a job, and counts it.
+async fn step(
+    state: &AppState,
+    job: Job,
+    step: impl Future<Output = Result<u64, StoreError>>,
+) -> Result<u64, StoreError> {
+    state.metrics().jobs.step(job, step, || state.tracker().now()).await
 }
 
 /// Takes a step at every interval until `stop`. A failed step is logged, and taken again at the next interval.

@@ -5,8 +5,10 @@ pub mod demo;
 mod extract;
 pub mod healthcheck;
 pub mod jobs;
+mod metrics;
 mod openapi;
 mod problem;
+mod request_id;
 mod router;
 #[expect(unused_qualifications, reason = "what utoipa's macros write names its types in full")]
 mod routes;
@@ -14,8 +16,10 @@ mod run;
 pub mod serve;
 mod state;
 mod storage;
+mod traffic;
 
 pub use openapi::openapi;
 pub use router::app;
 pub use run::{RunError, Server, run};
 pub use state::{AppState, Settings};
+pub use traffic::Traffic;

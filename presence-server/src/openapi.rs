@@ -121,7 +121,7 @@ struct Shared {
     applies: fn(&Operation) -> bool,
 }
 
-const SHARED: [Shared; 8] = [
+const SHARED: [Shared; 9] = [
     Shared {
         status: "400",
         name: "InvalidRequest",
@@ -158,11 +158,17 @@ const SHARED: [Shared; 8] = [
         description: "The body is not JSON in UTF-8, or is compressed (`UNSUPPORTED_MEDIA_TYPE`).",
         applies: takes_body,
     },
+    Shared {
+        status: "414",
+        name: "UriTooLong",
+        description: "The path and query have more than 8 KiB (`URI_TOO_LONG`).",
+        applies: |_| true,
+    },
     Shared { status: "500", name: "Fault", description: "A fault of the server.", applies: |_| true },
     Shared {
         status: "503",
         name: "Unavailable",
-        description: "Not now. Whether anything was written is not known: repeat it, with the same event id where it \
+        description: "Not now (`STORE_UNAVAILABLE`, `OVERLOADED`, `REQUEST_TIMED_OUT`). Whether anything was written is not known: repeat it, with the same event id where it \
             had one.",
         applies: |_| true,
     },

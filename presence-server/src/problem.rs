@@ -2,16 +2,21 @@
 
 use axum::{
     body::Body,
-    extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use presence_core::{Error, Rejection, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{AppState, openapi::schemas};
+use crate::{
+    openapi::schemas,
+    request_id::{REQUEST_ID, RequestId},
+    traffic::Traffic,
+};
+
+/// The longest path and query that is looked at, in bytes.
+pub(crate) const URI_BYTES: usize = 8 * 1024;
 
 /// An error as the client is told. Nothing was written, but for a `503`, after which it is unknown.
 #[derive(Clone, Debug)]
@@ -36,7 +41,7 @@ pub(crate) struct Document<'a> {
     status: u16,
     /// What is wrong, for people.
     detail: &'a str,
-    /// The path of the request.
+    /// The path of the request; empty where it is too long.
     instance: &'a str,
     /// The name of the request, as in `X-Request-Id`.
     request_id: &'a str,
@@ -59,11 +64,58 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, code, detail)
     }
 
+    /// A bug: what happened to the state is unknown.
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the server failed")
+    }
+
+    /// Nothing was looked at.
+    pub(crate) fn overloaded() -> Self {
+        let detail = "the server has as many requests as it takes; repeat this one later";
+        Self::unavailable("OVERLOADED", detail)
+    }
+
+    /// Nobody can say where the request ends.
+    pub(crate) fn ambiguous() -> Self {
+        Self::bad_request(
+            "AMBIGUOUS_REQUEST",
+            "the length of the body is given more than once, or not as a number",
+        )
+    }
+
+    /// The request was not read.
+    pub(crate) fn too_many_connections() -> Self {
+        Self::unavailable(
+            "TOO_MANY_CONNECTIONS",
+            "the server has as many connections as it takes; try again later",
+        )
+    }
+
+    pub(crate) fn body_incomplete() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "BODY_INCOMPLETE", "the body did not arrive")
+    }
+
+    pub(crate) fn uri_too_long() -> Self {
+        let detail = format!("a URI has at most {URI_BYTES} bytes");
+        Self::new(StatusCode::URI_TOO_LONG, "URI_TOO_LONG", detail)
+    }
+
+    /// The handler was stopped where it waited.
+    pub(crate) fn timed_out() -> Self {
+        let detail = "the answer took too long; repeat the request, with the same event id where it had one";
+        Self::unavailable("REQUEST_TIMED_OUT", detail)
+    }
+
+    pub(crate) fn unavailable(code: &'static str, detail: &'static str) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        Self { retry_after: Some(1), ..problem }
+    }
+
     pub(crate) const fn code(&self) -> &'static str {
         self.code
     }
 
-    fn document(&self, instance: &str, request_id: &str) -> Vec<u8> {
+    pub(crate) fn document(&self, instance: &str, request_id: &str) -> Vec<u8> {
         let document = Document {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
@@ -93,12 +145,10 @@ impl From<Rejection> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %Causes(&error), "the store failed");
-        let mut problem = Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+        let mut problem = Self::unavailable(
             "STORE_UNAVAILABLE",
             "the store is not available; repeat the request, with the same event id where it had one",
         );
-        problem.retry_after = Some(1);
         if !error.is_retryable() {
             problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "STORE_FAILED", "the store failed");
         }
@@ -140,17 +190,12 @@ impl IntoResponse for Problem {
 }
 
 /// Gives every answer its request id and its safety headers, and every problem its body.
-pub(crate) async fn finish(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let request_id = request
-        .headers()
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| is_request_id(id))
-        .map_or_else(|| state.next_request_id(), str::to_owned);
-    let path = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
+pub(crate) fn finish(mut response: Response, path: &str, id: &RequestId, traffic: &Traffic) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        *response.body_mut() = Body::from(problem.document(&path, &request_id));
+        traffic.refuse(problem.code, 1);
+        // What is too long to be looked at is not repeated either.
+        let instance = if path.len() > URI_BYTES { "" } else { path };
+        *response.body_mut() = Body::from(problem.document(instance, id.as_str()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.remove(header::CONTENT_LENGTH);
@@ -162,15 +207,8 @@ pub(crate) async fn finish(State(state): State<AppState>, request: Request, next
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(request_id) = HeaderValue::from_str(&request_id) {
-        headers.insert("x-request-id", request_id);
-    }
+    headers.insert(REQUEST_ID, id.clone().into());
     response
-}
-
-fn is_request_id(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// A path that no route has.

@@ -1,13 +1,14 @@
 //! Every route on one screen. The same list makes the OpenAPI document.
 
-use axum::{Router, middleware};
+use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     AppState,
+    metrics::Observe,
     openapi::{Access, about, secured},
     problem,
-    routes::{checkpoints, docs, health, heartbeat, presence, status, summaries, users},
+    routes::{checkpoints, docs, health, heartbeat, metrics, presence, status, summaries, users},
 };
 
 /// The routes over `state`: no port is opened and no job is started, so that an application can nest them.
@@ -26,8 +27,8 @@ pub fn app(state: AppState) -> Router {
     router
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::unknown_method)
-        .layer(middleware::from_fn_with_state(state.clone(), problem::finish))
-        .with_state(state)
+        .with_state(state.clone())
+        .layer(Observe::new(state))
 }
 
 /// All routes with what each says of itself, by who may ask. Methods and paths stand with the handlers.
@@ -51,6 +52,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready));
     let operations = OpenApiRouter::new()
+        .routes(routes!(metrics::metrics))
         .routes(routes!(docs::document))
         .routes(routes!(docs::find))
         .routes(routes!(docs::page))

@@ -79,8 +79,12 @@ impl Server {
             tracing::warn!("everything is in memory, and gone when the process ends: set DATABASE_URL");
         }
         let members = storage.beats.load().await?;
-        let settings = Settings { zone: config.zone().clone(), durability: storage.durability };
-        let state = AppState::new(storage.beats, settings);
+        let settings =
+            Settings { zone: config.zone().clone(), durability: storage.durability, ..Settings::default() };
+        let mut state = AppState::new(storage.beats, settings);
+        if let Some(sqlite) = &sqlite {
+            state = state.showing(Arc::clone(sqlite));
+        }
         let address = config.bind();
         let listen = |cause| RunError::Listen { address, cause };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -114,7 +118,8 @@ impl Server {
         let stop = CancellationToken::new();
         let mut jobs = start_jobs(&config, &state, &stop);
         let limits = Limits { max_connections: config.max_connections() as usize, ..Limits::default() };
-        let mut serving = std::pin::pin!(serve(listener, app(state.clone()), limits, stop.clone()));
+        let traffic = Arc::clone(state.traffic());
+        let mut serving = std::pin::pin!(serve(listener, app(state.clone()), limits, traffic, stop.clone()));
         let served = tokio::select! {
             served = &mut serving => served,
             () = told_to_end() => {

@@ -21,6 +21,9 @@
 //! | `request_timeout` | 503, `Retry-After`, and close |
 //! | `max_connections` | 503, `Retry-After`, and close, without reading the request |
 //!
+//! These answers are problems like those of the routes, with `code` and `request_id`; only those that the parser gives
+//! (431, and 400 to what is no HTTP) have no body.
+//!
 //! A handler that panics is a 500; its connection and the process live on. A request whose client goes away,
 //! or whose time is up, is dropped where it awaits: what must not stop half-way belongs in a task of its own.
 //!
@@ -50,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 use self::accept::{Backoff, Failure};
 use self::connection::{Connections, Ended};
 pub use self::limits::Limits;
+use crate::traffic::Traffic;
 
 /// What became of the connections that were open when the shutdown began.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -72,17 +76,21 @@ pub struct Drained {
 /// A connection counts against [`Limits::max_connections`] until its socket is closed, also after an upgrade.
 /// Nothing else here knows about upgraded sockets: who upgrades one has to close it when `shutdown` is cancelled.
 ///
+/// What it sees is counted in `traffic`: that of [`AppState::traffic`](crate::AppState::traffic), where `/metrics` is to
+/// show it.
+///
 /// Failures of `accept` that concern one connection are passed over; others (no more file descriptors) are logged
 /// and tried again after a pause that doubles from 5 ms to 1 s.
 ///
 /// ```no_run
+/// use std::sync::Arc;
 /// use presence_server::serve::{Limits, serve};
 /// use tokio_util::sync::CancellationToken;
 ///
 /// # async fn run(app: axum::Router) -> std::io::Result<()> {
 /// let shutdown = CancellationToken::new(); // cancelled by whoever watches the signals
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-/// let drained = serve(listener, app, Limits::default(), shutdown).await?;
+/// let drained = serve(listener, app, Limits::default(), Arc::default(), shutdown).await?;
 /// println!("{} finished, {} cut", drained.finished, drained.cut);
 /// # Ok(())
 /// # }
@@ -95,18 +103,20 @@ pub async fn serve(
     listener: TcpListener,
     app: Router,
     limits: Limits,
+    traffic: Arc<Traffic>,
     shutdown: CancellationToken,
 ) -> Result<Drained, io::Error> {
     // Also cancelled when the listener breaks, which must not look like a shutdown to the caller's other tasks.
     let closing = shutdown.child_token();
     let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
-    let connections = Connections::new(app, &limits, closing.clone());
+    let connections = Connections::new(app, &limits, Arc::clone(&traffic), closing.clone());
     let mut tasks = JoinSet::new();
 
     let accepted = accept_all(&listener, &connections, &slots, &closing, &mut tasks).await;
     drop(listener);
     closing.cancel();
     let drained = drain(&mut tasks, &limits).await;
+    traffic.cut.add(drained.cut as u64);
     accepted.map(|()| drained)
 }
 
@@ -135,9 +145,13 @@ async fn accept_all(
                 backoff = Backoff::default();
                 if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
                     tasks.spawn(connections.run(stream, slot));
-                } else if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                    continue;
+                }
+                let traffic = connections.traffic();
+                traffic.refused.add(1);
+                if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
                     tracing::debug!("connection refused: all slots are taken");
-                    tasks.spawn(refusal::refuse(stream, turn, closing.clone()));
+                    tasks.spawn(refusal::refuse(stream, turn, Arc::clone(traffic), closing.clone()));
                 } // else: dropped unanswered, so that refusing is bounded as well
             }
             Err(error) => match Failure::of(error.kind()) {

@@ -1,11 +1,11 @@
 //! What every handler shares.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, OnceLock};
 
-use presence_core::{Beats, Tracker, Zone};
+use presence_core::{Beats, Timestamp, Tracker, Zone};
+use presence_sqlite::{SqliteStore, Workload};
+
+use crate::{metrics::Metrics, traffic::Traffic};
 
 /// What the handlers need to know beside the tracker.
 ///
@@ -21,11 +21,14 @@ pub struct Settings {
     pub zone: Zone,
     /// What `Presence-Durability` says of a committed write: `fsync`, `process` or `memory`.
     pub durability: &'static str,
+    /// How many requests are handled at once; those beyond are answered 503. Health and `/metrics` are answered always.
+    /// Default 1,024.
+    pub max_in_flight: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { zone: Zone::utc(), durability: "memory" }
+        Self { zone: Zone::utc(), durability: "memory", max_in_flight: 1024 }
     }
 }
 
@@ -39,18 +42,28 @@ pub struct AppState {
 struct Shared {
     beats: Beats,
     settings: Settings,
-    /// Where request ids begin: different in each process.
-    first_request: u64,
-    requests: AtomicU64,
+    begun: Timestamp,
+    metrics: Metrics,
+    traffic: Arc<Traffic>,
+    sqlite: OnceLock<Arc<SqliteStore>>,
 }
 
 impl AppState {
     /// Serves `beats` and the tracker behind it.
     #[must_use]
     pub fn new(beats: Beats, settings: Settings) -> Self {
-        // Not a secret, only unlikely to repeat: the start in milliseconds.
-        let first_request = beats.tracker().now().as_millis().unsigned_abs();
-        Self { shared: Arc::new(Shared { beats, settings, first_request, requests: AtomicU64::new(0) }) }
+        let begun = beats.tracker().now();
+        let (metrics, traffic) = (Metrics::default(), Arc::new(Traffic::new(begun)));
+        Self {
+            shared: Arc::new(Shared { beats, settings, begun, metrics, traffic, sqlite: OnceLock::new() }),
+        }
+    }
+
+    /// Shows at `/metrics` what the threads of `store` do; a second store is not shown.
+    #[must_use]
+    pub fn showing(self, store: Arc<SqliteStore>) -> Self {
+        let _ = self.shared.sqlite.set(store);
+        self
     }
 
     /// Heartbeats, and who is online.
@@ -69,9 +82,23 @@ impl AppState {
         &self.shared.settings
     }
 
-    /// An id for a request that brought none.
-    pub(crate) fn next_request_id(&self) -> String {
-        let number = self.shared.requests.fetch_add(1, Ordering::Relaxed);
-        format!("{:x}-{number:x}", self.shared.first_request)
+    /// When it was made.
+    pub(crate) fn begun(&self) -> Timestamp {
+        self.shared.begun
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// What comes through the port: for [`serve`](crate::serve::serve), which counts there too.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.shared.traffic
+    }
+
+    /// What the store's threads do, where it has some.
+    pub(crate) fn workload(&self) -> Option<Workload> {
+        self.shared.sqlite.get().map(|store| store.workload())
     }
 }

@@ -70,7 +70,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let running = tokio::spawn(serve(listener, app, limits, shutdown.clone()));
+        let running = tokio::spawn(serve(listener, app, limits, Arc::default(), shutdown.clone()));
         Self { address, running, shutdown, signals }
     }
 

@@ -113,6 +113,7 @@ pub(crate) async fn report(
         envelope = envelope.with_event_id(id);
     }
     let recorded = state.beats().record(envelope).await?;
+    state.metrics().checkpoint(recorded.created);
     let status = if recorded.created { StatusCode::CREATED } else { StatusCode::OK };
     let row = recorded.checkpoint.map(Row::from);
     let durability = [(DURABILITY, HeaderValue::from_static(state.settings().durability))];

@@ -73,7 +73,9 @@ pub(crate) async fn beat(
     let alive = |current_state, last_heartbeat: Timestamp| {
         Json(Alive { user_id, current_state, last_heartbeat: last_heartbeat.as_secs() })
     };
-    let (durability, body) = match state.beats().beat(heartbeat).await? {
+    let taken = state.beats().beat(heartbeat).await?;
+    state.metrics().heartbeats([Ok(&taken)]);
+    let (durability, body) = match taken {
         Taken::Kept { current_state, last_heartbeat } => (IN_MEMORY, alive(current_state, last_heartbeat)),
         Taken::Committed(recorded) => {
             let session = recorded.session.ok_or_else(super::status::unknown_user)?;

@@ -4,6 +4,7 @@ pub(crate) mod checkpoints;
 pub(crate) mod docs;
 pub(crate) mod health;
 pub(crate) mod heartbeat;
+pub(crate) mod metrics;
 pub(crate) mod presence;
 pub(crate) mod status;
 pub(crate) mod summaries;

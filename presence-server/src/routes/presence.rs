@@ -124,6 +124,7 @@ pub(crate) async fn heartbeat(
 ) -> Result<Response, Problem> {
     let beat: Beat<'_> = parse_object(&body)?;
     let taken = state.beats().beat(beat.heartbeat()?).await?;
+    state.metrics().heartbeats([Ok(&taken)]);
     let durability = match taken {
         Taken::Committed(_) => HeaderValue::from_static(state.settings().durability),
         _ => IN_MEMORY,
@@ -187,11 +188,13 @@ pub(crate) async fn heartbeats(
         }
     }
     let verdicts = state.beats().beat_many(heartbeats).await?;
+    state.metrics().heartbeats(verdicts.iter().map(Result::as_ref));
     let refused = places.into_iter().zip(verdicts).filter_map(|(index, verdict)| {
         verdict.err().map(|rejection| Refused { index, code: rejection.code() })
     });
     errors.extend(refused);
     errors.sort_by_key(|refused| refused.index);
+    errors.iter().for_each(|refused| state.traffic().refuse(refused.code, 1));
     let server_ts = state.tracker().now().as_millis();
     let failed = errors.len();
     let verdicts = Verdicts { accepted: items.len().saturating_sub(failed), failed, errors, server_ts };

@@ -15,6 +15,7 @@ use super::exchange::Exchange;
 use super::limits::Limits;
 use super::progress::{Progress, Stage};
 use super::socket::Socket;
+use crate::traffic::Traffic;
 
 /// hyper allows no smaller buffer.
 const LEAST_BUFFER: usize = 8192;
@@ -36,10 +37,16 @@ pub(super) struct Connections {
     closing: CancellationToken,
     http: Builder,
     limits: Limits,
+    traffic: Arc<Traffic>,
 }
 
 impl Connections {
-    pub(super) fn new(app: Router, limits: &Limits, closing: CancellationToken) -> Self {
+    pub(super) fn new(
+        app: Router,
+        limits: &Limits,
+        traffic: Arc<Traffic>,
+        closing: CancellationToken,
+    ) -> Self {
         let mut http = Builder::new();
         http.timer(TokioTimer::new())
             // `Socket` has the two limits apart; this is the net below it.
@@ -47,7 +54,11 @@ impl Connections {
             .max_header_size(limits.head_bytes)
             .max_headers(limits.max_headers)
             .max_buf_size(limits.head_bytes.max(LEAST_BUFFER));
-        Self { app, closing, http, limits: limits.clone() }
+        Self { app, closing, http, limits: limits.clone(), traffic }
+    }
+
+    pub(super) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Serves one connection to its end. An upgraded one ends here when it is handed over.
@@ -61,12 +72,14 @@ impl Connections {
             tracing::debug!(error.kind = ?error.kind(), "no TCP_NODELAY");
         }
         let progress = Arc::new(Progress::default());
-        let socket = Socket::new(stream, slot, Arc::clone(&progress), &self.limits);
+        let socket =
+            Socket::new(stream, slot, Arc::clone(&progress), Arc::clone(&self.traffic), &self.limits);
         let exchange = Exchange {
             app: self.app.clone(),
             body_timeout: self.limits.body_timeout,
             progress: Arc::clone(&progress),
             request_timeout: self.limits.request_timeout,
+            traffic: Arc::clone(&self.traffic),
         };
         let service = service_fn(move |request| {
             let begun = exchange.progress.begin();

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use axum::response::IntoResponse;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -19,6 +20,10 @@ use tower::ServiceExt;
 use super::body::{Timed, Tracked};
 use super::framing::Verdict;
 use super::progress::{Answering, Progress};
+use crate::metrics::access;
+use crate::problem::{self, Problem};
+use crate::request_id::RequestId;
+use crate::traffic::Traffic;
 
 /// How requests of one connection are answered.
 #[derive(Clone, Debug)]
@@ -27,6 +32,7 @@ pub(super) struct Exchange {
     pub(super) body_timeout: Duration,
     pub(super) progress: Arc<Progress>,
     pub(super) request_timeout: Duration,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 impl Exchange {
@@ -36,16 +42,27 @@ impl Exchange {
     /// is not idle.
     pub(super) async fn answer(
         self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         (answering, verdict): (Answering, Verdict),
     ) -> Response<Tracked> {
         let is_connect = request.method() == Method::CONNECT;
+        let asked = Asked {
+            id: self.traffic.ids.of(request.headers(), request.extensions()),
+            uri: request.uri().clone(),
+        };
         let mut response = match verdict {
             Verdict::Ambiguous => {
                 self.progress.leave_unread();
-                closed(problem(StatusCode::BAD_REQUEST))
+                let method = request.method();
+                let response = self.problem(Problem::ambiguous(), &asked);
+                access::log(&access::Line::unrouted(&asked.id, method, response.status()));
+                closed(response)
             }
-            Verdict::Bounded | Verdict::Unbounded => self.handle(request).await,
+            Verdict::Bounded | Verdict::Unbounded => {
+                // Whoever speaks of this request calls it by this name.
+                request.extensions_mut().insert(asked.id.clone());
+                self.handle(request, &asked).await
+            }
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             || (is_connect && response.status().is_success())
@@ -57,7 +74,7 @@ impl Exchange {
         response.map(|body| Tracked::new(body, answering))
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, asked: &Asked) -> Response<Body> {
         let is_late = Arc::new(AtomicBool::new(false));
         let request = request.map(|body| {
             if body.is_end_stream() {
@@ -70,29 +87,41 @@ impl Exchange {
         let answer = timeout(self.request_timeout, caught(self.app.clone().oneshot(request))).await;
         match answer {
             Err(_elapsed) => {
-                tracing::warn!("a request took too long");
-                let mut response = closed(problem(StatusCode::SERVICE_UNAVAILABLE));
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-                response
+                tracing::warn!(request.id = %asked.id, "a request took too long");
+                closed(self.problem(Problem::timed_out(), asked))
             }
             // The payload of the panic may quote the request, so it stays out of the log.
             Ok(Err(Panicked)) => {
-                tracing::error!("a handler panicked");
-                problem(StatusCode::INTERNAL_SERVER_ERROR)
+                self.traffic.panics.add(1);
+                tracing::error!(request.id = %asked.id, "a handler panicked");
+                self.problem(Problem::internal(), asked)
             }
             Ok(Ok(Ok(response))) => {
                 if !is_late.load(Relaxed) {
                     response
-                } else if response.status().is_success() {
-                    // It was done without the rest of the body, and saying otherwise would invite a repetition.
+                } else if response.status().is_success() || response.status() == StatusCode::REQUEST_TIMEOUT {
+                    // It was done without the rest of the body, and saying otherwise would invite a repetition; or the
+                    // handler has said it.
                     closed(response)
                 } else {
-                    closed(problem(StatusCode::REQUEST_TIMEOUT))
+                    closed(self.problem(Problem::body_incomplete(), asked))
                 }
             }
             Ok(Ok(Err(never))) => match never {},
         }
     }
+
+    /// An answer that no handler gives.
+    fn problem(&self, problem: Problem, asked: &Asked) -> Response<Body> {
+        problem::finish(problem.into_response(), asked.uri.path(), &asked.id, &self.traffic)
+    }
+}
+
+/// What is left of a request when its handler has it.
+#[derive(Debug)]
+struct Asked {
+    id: RequestId,
+    uri: Uri,
 }
 
 #[derive(Debug)]
@@ -107,16 +136,6 @@ async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
         Err(_payload) => Poll::Ready(Err(Panicked)),
     })
     .await
-}
-
-/// The answer has no more to say than its status.
-fn problem(status: StatusCode) -> Response<Body> {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{}}}"#, status.as_u16());
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
 }
 
 fn closed(mut response: Response<Body>) -> Response<Body> {

@@ -4,6 +4,7 @@
 //! one, and neither can the balancer in front of it.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -12,30 +13,50 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Ended;
 use super::socket::{LINGER, LINGER_BYTES};
+use crate::problem::Problem;
+use crate::traffic::Traffic;
 
 /// Refusals in progress: each holds a socket for at most [`LINGER`], and these come on top of the slots.
 pub(super) const AT_ONCE: usize = 256;
 
-const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    connection: close\r\n\
-    content-length: 0\r\n\
-    retry-after: 1\r\n\r\n";
+/// The answer, whole: nothing of the request is known, so that its id is one of ours.
+fn text(traffic: &Traffic) -> Vec<u8> {
+    let problem = Problem::too_many_connections();
+    traffic.refuse(problem.code(), 1);
+    let id = traffic.ids.next();
+    let body = problem.document("", id.as_str());
+    let mut text = format!(
+        "HTTP/1.1 503 Service Unavailable\r\n\
+         cache-control: no-store\r\n\
+         connection: close\r\n\
+         content-length: {}\r\n\
+         content-type: application/problem+json\r\n\
+         retry-after: 1\r\n\
+         x-request-id: {id}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    text.extend_from_slice(&body);
+    text
+}
 
 pub(super) async fn refuse(
     stream: TcpStream,
     _turn: OwnedSemaphorePermit,
+    traffic: Arc<Traffic>,
     closing: CancellationToken,
 ) -> Ended {
+    let text = text(&traffic);
     // Nobody is told when it fails: the client is gone, or will be after the time.
     tokio::select! {
-        _ = timeout(LINGER, answer(stream)) => {}
+        _ = timeout(LINGER, answer(stream, &text)) => {}
         () = closing.cancelled() => {}
     }
     Ended::Before
 }
 
-async fn answer(stream: TcpStream) -> io::Result<()> {
-    let mut rest = ANSWER;
+async fn answer(stream: TcpStream, text: &[u8]) -> io::Result<()> {
+    let mut rest = text;
     while !rest.is_empty() {
         stream.writable().await?;
         match stream.try_write(rest) {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::framing::Framing;
 use super::limits::Limits;
 use super::progress::{Progress, Stage};
+use crate::traffic::Traffic;
 
 /// How long, and how much, is read and thrown away after a close that the client does not expect. Closing a socket
 /// with unread bytes in it resets the connection, and a reset discards the answer before the client reads it.
@@ -40,6 +41,7 @@ pub(super) struct Socket {
     armed: Option<(Wait, u64)>,
     has_expired: bool,
     lingered: Option<usize>,
+    traffic: Arc<Traffic>,
     /// Held to the end of the socket, so that an upgraded one keeps its place.
     _slot: OwnedSemaphorePermit,
 }
@@ -57,8 +59,10 @@ impl Socket {
         stream: TcpStream,
         slot: OwnedSemaphorePermit,
         progress: Arc<Progress>,
+        traffic: Arc<Traffic>,
         limits: &Limits,
     ) -> Self {
+        traffic.accepted.add(1);
         Self {
             stream,
             held: BytesMut::new(),
@@ -71,6 +75,7 @@ impl Socket {
             armed: Some((Wait::Head, 0)),
             has_expired: false,
             lingered: None,
+            traffic,
             _slot: slot,
         }
     }
@@ -97,6 +102,7 @@ impl Socket {
     fn poll_expiry<T>(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<io::Result<T>> {
         ready!(self.poll_wait(cx, wait));
         self.has_expired = true;
+        self.traffic.timed_out.add(1);
         tracing::debug!(?wait, "the client took too long");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -136,6 +142,12 @@ impl Socket {
         !self.has_expired
             && self.progress.stage() != Stage::Upgraded
             && (self.framing.is_inside() || self.progress.has_unread() || !self.held.is_empty())
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.traffic.closed.add(1);
     }
 }
 

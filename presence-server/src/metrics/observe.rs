@@ -1,0 +1,226 @@
+//! What every request goes through: its id, the cap, the clock, the log, and its problem's body.
+
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{StatusCode, Uri},
+    response::{IntoResponse, Response},
+    routing::{Route, future::RouteFuture},
+};
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use super::{access, requests};
+use crate::{
+    AppState,
+    problem::{self, Problem, URI_BYTES},
+    request_id::RequestId,
+};
+
+/// The ends of the routes that tell how the server is: they answer when it is full, and say nothing in the log.
+const OPERATIONS: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
+
+/// Observes every request to the routes that it is laid over.
+#[derive(Clone, Debug)]
+pub(crate) struct Observe {
+    state: AppState,
+}
+
+impl Observe {
+    pub(crate) const fn new(state: AppState) -> Self {
+        Self { state }
+    }
+}
+
+impl Layer<Route> for Observe {
+    type Service = Observed;
+
+    fn layer(&self, inner: Route) -> Observed {
+        let endpoint = Endpoint { state: self.state.clone(), found: OnceLock::new() };
+        Observed { inner, endpoint: Arc::new(endpoint) }
+    }
+}
+
+/// One endpoint of the router: all that asks it shares the route that the first request finds.
+#[derive(Debug)]
+struct Endpoint {
+    state: AppState,
+    found: OnceLock<Found>,
+}
+
+#[derive(Debug)]
+struct Found {
+    route: Arc<requests::Route>,
+    is_operation: bool,
+}
+
+impl Endpoint {
+    fn found(&self, request: &Request) -> &Found {
+        self.found.get_or_init(|| {
+            let template =
+                request.extensions().get::<MatchedPath>().map_or(access::NO_ROUTE, MatchedPath::as_str);
+            let is_operation = OPERATIONS.iter().any(|operation| template.ends_with(operation));
+            Found { route: self.state.metrics().requests.route(template), is_operation }
+        })
+    }
+}
+
+/// An endpoint whose requests are observed.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed {
+    inner: Route,
+    endpoint: Arc<Endpoint>,
+}
+
+impl Service<Request> for Observed {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Observation;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request>::poll_ready(&mut self.inner, cx)
+    }
+
+    fn call(&mut self, request: Request) -> Observation {
+        let state = &self.endpoint.state;
+        let id = state.traffic().ids.of(request.headers(), request.extensions());
+        let is_operation = self.endpoint.found(&request).is_operation;
+        let mut seen = Seen {
+            endpoint: Arc::clone(&self.endpoint),
+            method: requests::method_name(request.method()),
+            uri: request.uri().clone(),
+            id,
+            begun: Instant::now(),
+            is_in_flight: false,
+            is_answered: false,
+        };
+        let step = match seen.admit(is_operation) {
+            Ok(()) => Step::Handling(self.inner.call(request)),
+            Err(problem) => Step::Refused(Some(problem.into_response())),
+        };
+        Observation { step, seen }
+    }
+}
+
+/// A request on its way to its answer.
+pub(crate) struct Observation {
+    step: Step,
+    seen: Seen,
+}
+
+enum Step {
+    Handling(RouteFuture<Infallible>),
+    /// Taken by the first poll.
+    Refused(Option<Response>),
+}
+
+impl Future for Observation {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { step, seen } = self.get_mut();
+        let response = match step {
+            Step::Refused(response) => response.take(),
+            Step::Handling(future) => {
+                // What a handler left half-done inside itself is only dropped.
+                match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))) {
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Ok(Poll::Ready(Ok(response))) => Some(response),
+                    Ok(Poll::Ready(Err(never))) => match never {},
+                    Err(_payload) => Some(seen.panicked()),
+                }
+            }
+        };
+        // A future is not polled again after its answer.
+        let response = response.unwrap_or_default();
+        Poll::Ready(Ok(seen.answer(response)))
+    }
+}
+
+/// What is known of a request while it is handled.
+#[derive(Debug)]
+struct Seen {
+    endpoint: Arc<Endpoint>,
+    method: &'static str,
+    uri: Uri,
+    id: RequestId,
+    begun: Instant,
+    is_in_flight: bool,
+    is_answered: bool,
+}
+
+impl Seen {
+    /// Lets the request in, if its URI is short enough and there is room.
+    fn admit(&mut self, is_operation: bool) -> Result<(), Problem> {
+        let length = self.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        if length > URI_BYTES {
+            return Err(Problem::uri_too_long());
+        }
+        if !is_operation {
+            let state = &self.endpoint.state;
+            self.is_in_flight = true;
+            if state.metrics().in_flight.fetch_add(1, Relaxed) >= state.settings().max_in_flight {
+                self.leave();
+                return Err(Problem::overloaded());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for another request.
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.is_in_flight) {
+            self.endpoint.state.metrics().in_flight.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// The payload of the panic may quote the request, so it stays out of the log.
+    fn panicked(&self) -> Response {
+        self.endpoint.state.traffic().panics.add(1);
+        tracing::error!(request.id = %self.id, request.route = self.route(), "a handler panicked");
+        Problem::internal().into_response()
+    }
+
+    fn route(&self) -> &str {
+        self.endpoint.found.get().map_or(access::NO_ROUTE, |found| &found.route.template)
+    }
+
+    fn answer(&mut self, response: Response) -> Response {
+        let traffic = self.endpoint.state.traffic();
+        let response = problem::finish(response, self.uri.path(), &self.id, traffic);
+        self.is_answered = true;
+        self.done(Some(response.status()));
+        response
+    }
+
+    /// Counts the request, and writes its line.
+    fn done(&mut self, status: Option<StatusCode>) {
+        self.leave();
+        let Some(Found { route, is_operation }) = self.endpoint.found.get() else { return };
+        let duration = self.begun.elapsed();
+        route.observe(self.method, status, duration);
+        access::log(&access::Line {
+            id: &self.id,
+            method: self.method,
+            route: &route.template,
+            status,
+            duration,
+            is_operation: *is_operation,
+        });
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.done(None);
+        }
+    }
+}
