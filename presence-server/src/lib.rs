@@ -5,6 +5,7 @@ pub mod demo;
 mod extract;
 pub mod healthcheck;
 pub mod jobs;
+pub mod log;
 mod metrics;
 mod openapi;
 mod problem;

@@ -6,10 +6,9 @@ use presence_server::{
     Server,
     config::{Command, Config, LogFormat},
     demo::{self, Lives, Trace},
-    healthcheck, run,
+    healthcheck, log, run,
 };
 use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let command = match Config::read() {
@@ -77,12 +76,13 @@ fn progress(done: usize, all: usize) {
 
 /// Starts the log, with `level` where RUST_LOG says nothing, and the runtime.
 fn start(config: &Config, level: &str) -> Result<Runtime, std::io::Error> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = log::filter(config, level);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format(std::io::stderr().is_terminal()) {
-        LogFormat::Json => log.json().init(),
-        _ => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().init(),
+        _ => lines.with_ansi(std::io::stderr().is_terminal()).init(),
     }
+    std::panic::set_hook(Box::new(log::panic));
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 

@@ -79,8 +79,11 @@ impl Server {
             tracing::warn!("everything is in memory, and gone when the process ends: set DATABASE_URL");
         }
         let members = storage.beats.load().await?;
-        let settings =
-            Settings { zone: config.zone().clone(), durability: storage.durability, ..Settings::default() };
+        let settings = Settings {
+            zone: config.zone().clone(),
+            durability: storage.durability,
+            max_in_flight: config.max_in_flight() as usize,
+        };
         let mut state = AppState::new(storage.beats, settings);
         if let Some(sqlite) = &sqlite {
             state = state.showing(Arc::clone(sqlite));

@@ -52,6 +52,8 @@ fn nothing_said_means_the_defaults() {
     assert_eq!(config.detect_offline_interval(), Duration::from_secs(60));
     assert_eq!(config.heartbeat_flush_interval(), Duration::from_secs(1));
     assert_eq!(config.max_connections(), 100_000);
+    assert_eq!(config.max_in_flight(), 1024);
+    assert!(config.access_log());
     assert_eq!(config.zone().name(), "UTC");
     assert_eq!([true, false].map(|tty| config.log_format(tty)), [LogFormat::Pretty, LogFormat::Json]);
     assert!(!config.is_open());
@@ -75,6 +77,8 @@ fn what_is_said_counts() {
             ("DETECT_OFFLINE_INTERVAL_SECS", "1"),
             ("HEARTBEAT_FLUSH_INTERVAL_MS", "250"),
             ("MAX_CONNECTIONS", "1"),
+            ("MAX_IN_FLIGHT", "2"),
+            ("ACCESS_LOG", "0"),
             ("PRESENCE_TIMEZONE", "europe/berlin"),
             ("LOG_FORMAT", "json"),
             ("HOME", "/root"),
@@ -87,6 +91,7 @@ fn what_is_said_counts() {
         "BIND_ADDRESS=[::1]:8080\n\
          LISTEN_ADDR=[::1]:8080\n\
          MAX_CONNECTIONS=1\n\
+         MAX_IN_FLIGHT=2\n\
          PRESENCE_INSECURE=0\n\
          DATABASE_URL=sqlite:./presence.db\n\
          DURABILITY=process\n\
@@ -95,7 +100,8 @@ fn what_is_said_counts() {
          HEARTBEAT_FLUSH_INTERVAL_MS=250\n\
          ONLINE_WINDOW_SECONDS=86400\n\
          PRESENCE_TIMEZONE=Europe/Berlin\n\
-         LOG_FORMAT=json\n"
+         LOG_FORMAT=json\n\
+         ACCESS_LOG=0\n"
     );
     assert_eq!(
         config.summary().to_string(),
@@ -165,6 +171,8 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
         ),
         ("LISTEN_ADDR", &["localhost:3000", "http://127.0.0.1:3000"]),
         ("MAX_CONNECTIONS", &["0", "-7", "4294967296", "1e5", "100_000", "many"]),
+        ("MAX_IN_FLIGHT", &["0", "-1", "4294967296"]),
+        ("ACCESS_LOG", &["true", "off", "2"]),
         ("PRESENCE_INSECURE", &["true", "yes", "2", " ", "no"]),
         (
             "DATABASE_URL",

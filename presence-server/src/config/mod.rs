@@ -63,6 +63,12 @@ pub struct Config {
           help_heading = "Network", verbatim_doc_comment)]
     max_connections: u32,
 
+    /// How many requests are handled at once; those beyond are answered 503 at once, with
+    /// Retry-After. The health routes and /metrics are always answered.
+    #[arg(long, value_name = "COUNT", default_value = "1024", value_parser = count(1..=u32::MAX),
+          help_heading = "Network", verbatim_doc_comment)]
+    max_in_flight: u32,
+
     /// 1 lets a server without access control listen where other machines reach it: whoever
     /// does can read and write everything. It is said in the log each minute. With 0 it does not start.
     #[arg(long, value_name = "0|1", default_value = "0", default_missing_value = "1", value_parser = flag,
@@ -123,6 +129,14 @@ pub struct Config {
     #[arg(long, value_name = "FORMAT", value_parser = str::parse::<LogFormat>, help_heading = "Log",
           verbatim_doc_comment)]
     log_format: Option<LogFormat>,
+
+    /// 1 writes a line per request: route, method, status, duration and id, never the path. The
+    /// health routes and /metrics are written at debug only. 0 writes none, which is faster
+    /// where a request is a single heartbeat.
+    #[arg(long, value_name = "0|1", default_value = "1", default_missing_value = "1", value_parser = flag,
+          num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, help_heading = "Log",
+          verbatim_doc_comment)]
+    access_log: bool,
 }
 
 impl Config {
@@ -194,6 +208,12 @@ impl Config {
         self.max_connections
     }
 
+    /// How many requests may be handled at once; never 0.
+    #[must_use]
+    pub const fn max_in_flight(&self) -> u32 {
+        self.max_in_flight
+    }
+
     /// Where everything is kept.
     #[must_use]
     pub fn store(&self) -> StoreUrl {
@@ -240,6 +260,12 @@ impl Config {
         self.log_format.unwrap_or(if is_terminal { LogFormat::Pretty } else { LogFormat::Json })
     }
 
+    /// Whether each request has a line in the log.
+    #[must_use]
+    pub const fn access_log(&self) -> bool {
+        self.access_log
+    }
+
     /// Every variable with the value that counts, in the order of `--help`; empty is unset.
     ///
     /// It can be shown: no setting that is accepted holds a secret.
@@ -250,6 +276,7 @@ impl Config {
             ("BIND_ADDRESS", bind.clone()),
             ("LISTEN_ADDR", bind),
             ("MAX_CONNECTIONS", self.max_connections.to_string()),
+            ("MAX_IN_FLIGHT", self.max_in_flight.to_string()),
             ("PRESENCE_INSECURE", u8::from(self.presence_insecure).to_string()),
             ("DATABASE_URL", self.database_url.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("DURABILITY", value::durability_name(self.durability).to_owned()),
@@ -259,6 +286,7 @@ impl Config {
             ("ONLINE_WINDOW_SECONDS", self.online_window_seconds.as_secs().to_string()),
             ("PRESENCE_TIMEZONE", self.presence_timezone.name().to_owned()),
             ("LOG_FORMAT", self.log_format.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("ACCESS_LOG", u8::from(self.access_log).to_string()),
         ]
     }
 
