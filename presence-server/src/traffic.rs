@@ -23,6 +23,8 @@ pub struct Traffic {
     pub(crate) closed: Count,
     /// Connections for which there was no slot.
     pub(crate) refused: Count,
+    /// Connections on which something came that is no HTTP, or a head beyond its limits.
+    pub(crate) malformed: Count,
     /// Connections that were closed because their client took too long.
     pub(crate) timed_out: Count,
     /// Connections whose answer was not delivered when the server ended.

@@ -99,8 +99,7 @@ impl Collector for Figures {
         encoder
             .encode_descriptor("presence_build", "The version that runs.", None, MetricType::Info)?
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        let begun = [([("clock", "server")], state.begun())];
-        encoder.instants("presence_start_time", "When the server began, since 1970.", begun.into_iter())?;
+        encoder.instant("presence_start_time", "When the server began, since 1970.", state.begun())?;
         if let Some(bytes) = process::resident_memory() {
             encoder.gauge("process_resident_memory_bytes", "Memory that is in use.", bytes)?;
         }
@@ -129,6 +128,9 @@ impl Collector for Figures {
         encoder.counter("presence_connections_accepted", accepted, traffic.accepted.get())?;
         let refused = "Connections beyond MAX_CONNECTIONS.";
         encoder.counter("presence_connections_refused", refused, traffic.refused.get())?;
+        let malformed =
+            "Connections that were closed over what is no HTTP, or over a head beyond its limits.";
+        encoder.counter("presence_connections_malformed", malformed, traffic.malformed.get())?;
         let timed_out = "Connections whose client took too long to send, to ask again, or to read.";
         encoder.counter("presence_connections_timed_out", timed_out, traffic.timed_out.get())?;
         let cut = "Connections that the end of the server cut before their answer was delivered.";

@@ -224,3 +224,48 @@ impl Drop for Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        Router,
+        body::{Body, to_bytes},
+        routing::get,
+    };
+    use presence_core::{Beats, ManualClock, MemoryStore, Tracker};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{Settings, metrics::scrape};
+
+    async fn panics(axum::extract::Path(word): axum::extract::Path<String>) {
+        panic!("{word}")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_of_its_route_and_its_room_is_free_again() {
+        let tracker = Tracker::new(Arc::new(MemoryStore::new()), ManualClock::default());
+        let settings = Settings { max_in_flight: 1, ..Settings::default() };
+        let state = AppState::new(Beats::new(tracker), settings);
+        let routes = Router::new().route("/panic/{word}", get(panics)).layer(Observe::new(state.clone()));
+        let nested = Router::new().nest("/own", routes);
+        for _ in 0..3 {
+            let request = Request::builder().uri("/own/panic/secret").header("x-request-id", "mine");
+            let request = request.body(Body::empty()).unwrap();
+            let response = nested.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.headers()["x-request-id"], "mine");
+            let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&problem["code"], &problem["request_id"]), (&"INTERNAL".into(), &"mine".into()));
+        }
+        let text = scrape(&state);
+        let count = r#"_count{method="GET",route="/own/panic/{word}",status="5xx"} 3"#;
+        assert!(
+            text.contains(count) && !text.contains(r#"status="dropped""#) && !text.contains("secret"),
+            "{text}"
+        );
+        assert!(text.contains("presence_panics_total 3\n"), "{text}");
+        assert!(text.contains("presence_http_in_flight_requests 0\n"), "{text}");
+    }
+}

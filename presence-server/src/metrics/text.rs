@@ -22,6 +22,8 @@ pub(super) trait Text {
     ) -> fmt::Result;
     /// A number as it is now.
     fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result;
+    /// An instant in seconds.
+    fn instant(&mut self, name: &str, help: &str, at: Timestamp) -> fmt::Result;
     /// Instants in seconds, by labels.
     fn instants<L: EncodeLabelSet>(
         &mut self,
@@ -55,6 +57,11 @@ impl Text for DescriptorEncoder<'_> {
         self.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
+    fn instant(&mut self, name: &str, help: &str, at: Timestamp) -> fmt::Result {
+        self.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?
+            .encode_gauge(&seconds(at))
+    }
+
     fn instants<L: EncodeLabelSet>(
         &mut self,
         name: &str,
@@ -62,13 +69,14 @@ impl Text for DescriptorEncoder<'_> {
         mut instants: impl Iterator<Item = (L, Timestamp)>,
     ) -> fmt::Result {
         let mut encoder = self.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
-        instants.try_for_each(|(labels, at)| {
-            let seconds = at.as_millis() as f64 / 1000.0;
-            encoder.encode_family(&labels)?.encode_gauge(&seconds)
-        })
+        instants.try_for_each(|(labels, at)| encoder.encode_family(&labels)?.encode_gauge(&seconds(at)))
     }
 
     fn durations<'a>(&'a mut self, name: &'a str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
         self.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)
     }
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_millis() as f64 / 1000.0
 }

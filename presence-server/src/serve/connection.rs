@@ -87,12 +87,12 @@ impl Connections {
             async { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self.http.serve_connection(TokioIo::new(socket), service).with_upgrades();
-        let closing = self.closing.clone();
+        let (closing, traffic) = (self.closing.clone(), Arc::clone(&self.traffic));
         async move {
             let mut connection = pin!(connection);
             tokio::select! {
                 result = connection.as_mut() => {
-                    log(&result);
+                    log(&result, &traffic);
                     return Ended::Before;
                 }
                 () = closing.cancelled() => {}
@@ -101,7 +101,7 @@ impl Connections {
             let heads = progress.heads();
             connection.as_mut().graceful_shutdown();
             let result = connection.await;
-            log(&result);
+            log(&result, &traffic);
             if !was_answering && progress.heads() == heads {
                 Ended::Idle
             } else if result.is_ok() {
@@ -114,8 +114,9 @@ impl Connections {
 }
 
 /// hyper's messages are fixed texts; its sources are not, and stay out.
-fn log(result: &hyper::Result<()>) {
+fn log(result: &hyper::Result<()>, traffic: &Traffic) {
     if let Err(error) = result {
+        traffic.malformed.add(u64::from(error.is_parse()));
         tracing::debug!(%error, "a connection ended early");
     }
 }
