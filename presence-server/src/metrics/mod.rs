@@ -76,10 +76,11 @@ impl Metrics {
     }
 }
 
-/// Everything there is to read, as text.
-pub(crate) fn scrape(state: &AppState) -> String {
+/// Everything there is to read, as text. Who is online is left out where the shared live set does not answer.
+pub(crate) async fn scrape(state: &AppState) -> String {
+    let online = state.beats().online_count(state.tracker().policy().online_window).await.ok();
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures(state.clone())));
+    registry.register_collector(Box::new(Figures { state: state.clone(), online }));
     let mut text = String::with_capacity(16 * 1024);
     // Writing to text does not fail.
     let _ = encode(&mut text, &registry);
@@ -88,11 +89,15 @@ pub(crate) fn scrape(state: &AppState) -> String {
 
 /// Every metric on one screen.
 #[derive(Debug)]
-struct Figures(AppState);
+struct Figures {
+    state: AppState,
+    online: Option<u64>,
+}
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (state, metrics, traffic) = (&self.0, self.0.metrics(), self.0.traffic());
+        let Self { state, online } = self;
+        let (metrics, traffic) = (state.metrics(), state.traffic());
         let beats = state.beats();
         let encoder = &mut encoder;
 
@@ -136,8 +141,9 @@ impl Collector for Figures {
         let cut = "Connections that the end of the server cut before their answer was delivered.";
         encoder.counter("presence_connections_cut", cut, traffic.cut.get())?;
 
-        let online = beats.online_count(state.tracker().policy().online_window);
-        encoder.gauge("presence_online_users", "Members seen within ONLINE_WINDOW_SECONDS.", online)?;
+        if let Some(online) = *online {
+            encoder.gauge("presence_online_users", "Members seen within ONLINE_WINDOW_SECONDS.", online)?;
+        }
         let members = beats.live().count(Timestamp::MIN);
         encoder.gauge(
             "presence_live_members",

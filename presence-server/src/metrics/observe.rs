@@ -259,7 +259,7 @@ mod tests {
             let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!((&problem["code"], &problem["request_id"]), (&"INTERNAL".into(), &"mine".into()));
         }
-        let text = scrape(&state);
+        let text = scrape(&state).await;
         let count = r#"_count{method="GET",route="/own/panic/{word}",status="5xx"} 3"#;
         assert!(
             text.contains(count) && !text.contains(r#"status="dropped""#) && !text.contains("secret"),

@@ -16,5 +16,5 @@ use crate::{AppState, metrics};
 )]
 pub(crate) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
-    ([(header::CONTENT_TYPE, content_type)], metrics::scrape(&state))
+    ([(header::CONTENT_TYPE, content_type)], metrics::scrape(&state).await)
 }
