@@ -40,6 +40,7 @@ pub(super) fn commit(name: &str, rows: Vec<NewCheckpoint>) -> Commit {
         withdraw: Vec::new(),
         insert: rows,
         totals: Vec::new(),
+        changed: None,
         requests: Vec::new(),
         events: Vec::new(),
     }

@@ -178,6 +178,7 @@ impl Life {
             withdraw: Vec::new(),
             insert: Vec::new(),
             totals: vec![(StateType::Online, 1)],
+            changed: None,
             requests: Vec::new(),
             events: Vec::new(),
         };

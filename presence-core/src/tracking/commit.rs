@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Checkpoint, CheckpointId, Event, EventId, NewCheckpoint, Session, StateType, Timestamp, UserId, Version,
+    Window,
 };
 
 /// What one decision about one user will look at: the span of the stamps in its envelopes, and their event ids.
@@ -73,6 +74,10 @@ pub struct Commit {
     /// What to add to the user's total per state, in milliseconds; may be negative. Totals cover closed time: all
     /// before [`Session::last_state_change`].
     pub totals: Vec<(StateType, i64)>,
+    /// From the first to the last instant of closed time that is told otherwise than before; `None` where the commit only
+    /// adds to the end. Closed was what lay before [`Session::last_state_change`] as it was: so sums of whole windows
+    /// that end by then hold until a commit changes an instant in them.
+    pub changed: Option<Window>,
     /// Requests to remember, each with the checkpoint that answers it.
     pub requests: Vec<(Request, Row)>,
     /// What happened, for those who want to hear of it. Stores keep the kinds that a sink has asked for; so far none.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Ask, Checkpoint, Context, Event, Session, Source, StateType, Timestamp, UserId, Version,
+    Ask, Checkpoint, Context, Event, Session, Source, StateType, Timestamp, UserId, Version, Window,
     tracking::timeline::{Entry, Origin},
 };
 
@@ -98,21 +98,71 @@ impl<'a> Slice<'a> {
 
     /// What the fold adds to the closed time of each state; see [`Commit::totals`](crate::Commit::totals).
     pub(crate) fn totals(&self, entries: &[Entry<'_>], after: &Session) -> Vec<(StateType, i64)> {
-        let end = |session: &Session, last: Option<Timestamp>| match last {
-            Some(last) if !self.is_open => session.last_state_change.min(last),
-            _ => session.last_state_change,
-        };
         let mut sums = BTreeMap::new();
-        if let (Some(before), Some(first)) = (self.session(), self.context.rows.first()) {
-            let start = self.context.run_start.unwrap_or(first.at);
-            let rows: Vec<_> = self.context.rows.iter().map(|row| (row.at, &row.state)).collect();
-            add(&mut sums, -1, &rows, start, end(before, rows.last().map(|row| row.0)));
-        }
-        if !entries.is_empty() {
-            let rows: Vec<_> = entries.iter().map(|entry| (entry.at, entry.state)).collect();
-            add(&mut sums, 1, &rows, self.start(entries, 0), end(after, rows.last().map(|row| row.0)));
+        for (sign, spans) in [(-1, self.closed_before()), (1, self.closed_after(entries, after))] {
+            for span in spans {
+                let sum: &mut i64 = sums.entry(span.state).or_default();
+                *sum = sum.saturating_add(span.to.millis_since(span.from).saturating_mul(sign));
+            }
         }
         sums.into_iter().filter(|(_, sum)| *sum != 0).map(|(state, sum)| (state.clone(), sum)).collect()
+    }
+
+    /// Which closed time the fold changes; see [`Commit::changed`](crate::Commit::changed).
+    pub(crate) fn changed(&self, entries: &[Entry<'_>], after: &Session) -> Option<Window> {
+        // What lies behind that was open, and nobody has summed it up.
+        let end = self.session()?.last_state_change;
+        let changed = difference(&self.closed_before(), &self.closed_after(entries, after))?;
+        Window::new(changed.from(), changed.to().min(end))
+            .ok()
+            .filter(|changed| changed.from() < changed.to())
+    }
+
+    /// The closed time of the loaded rows.
+    fn closed_before(&self) -> Vec<Span<'_>> {
+        let (Some(session), Some(first)) = (self.session(), self.context.rows.first()) else {
+            return Vec::new();
+        };
+        let start = self.context.run_start.unwrap_or(first.at);
+        self.closed(self.context.rows.iter().map(|row| (row.at, &row.state)), start, session)
+    }
+
+    /// The closed time after the fold.
+    fn closed_after<'e>(&self, entries: &[Entry<'e>], after: &Session) -> Vec<Span<'e>> {
+        if entries.is_empty() {
+            return Vec::new();
+        }
+        let rows = entries.iter().map(|entry| (entry.at, entry.state));
+        self.closed(rows, self.start(entries, 0), after)
+    }
+
+    /// The spans of rows up to where `session` says that closed time ends, or the slice does; the first of them counts
+    /// from `start`.
+    fn closed<'r>(
+        &self,
+        rows: impl Iterator<Item = (Timestamp, &'r StateType)>,
+        start: Timestamp,
+        session: &Session,
+    ) -> Vec<Span<'r>> {
+        let mut spans: Vec<Span<'r>> = Vec::new();
+        let mut last: Option<(Timestamp, &StateType)> = None;
+        let mut close = |last: Option<(Timestamp, &'r StateType)>, to: Timestamp| {
+            let Some((from, state)) = last else { return };
+            let to = to.min(session.last_state_change);
+            match spans.last_mut() {
+                _ if from >= to => {}
+                Some(span) if span.state == state => span.to = to,
+                _ => spans.push(Span { from, to, state }),
+            }
+        };
+        for (at, state) in rows {
+            close(last, at);
+            last = Some((last.map_or(start, |_| at), state));
+        }
+        if self.is_open {
+            close(last, Timestamp::MAX);
+        }
+        spans
     }
 
     pub(crate) fn events(
@@ -164,21 +214,43 @@ fn trailing(entries: &[Entry<'_>], matches: impl Fn(&StateType) -> bool) -> usiz
     entries.len().saturating_sub(run)
 }
 
-/// Adds `sign` times the time of each row from `start` to `end` to its state's sum.
-fn add<'s>(
-    sums: &mut BTreeMap<&'s StateType, i64>,
-    sign: i64,
-    rows: &[(Timestamp, &'s StateType)],
-    start: Timestamp,
-    end: Timestamp,
-) {
-    let ends = rows.iter().skip(1).map(|row| row.0).chain([Timestamp::MAX]);
-    let begins = [start].into_iter().chain(rows.iter().skip(1).map(|row| row.0));
-    for ((from, to), (_, state)) in begins.zip(ends).zip(rows) {
-        let length = to.min(end).millis_since(from).max(0);
-        if length > 0 {
-            let sum = sums.entry(*state).or_default();
-            *sum = sum.saturating_add(sign.saturating_mul(length));
+/// Time in one state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Span<'s> {
+    from: Timestamp,
+    to: Timestamp,
+    state: &'s StateType,
+}
+
+/// From the first to the last instant at which two rows of spans differ. In each, spans follow each other without gaps,
+/// and neighbours differ in state.
+///
+/// ```text
+/// before   WWWWIIIIIWWWWO
+/// after    WWWWIISSIWWWWO
+/// differ         [--)
+/// ```
+fn difference(before: &[Span<'_>], after: &[Span<'_>]) -> Option<Window> {
+    let same = before.iter().zip(after).take_while(|(before, after)| before == after).count();
+    let (before, after) = (before.get(same..)?, after.get(same..)?);
+    let from = match (before.first(), after.first()) {
+        (Some(before), Some(after)) if before.from == after.from && before.state == after.state => {
+            before.to.min(after.to)
         }
-    }
+        (Some(before), Some(after)) => before.from.min(after.from),
+        (Some(only), None) | (None, Some(only)) => only.from,
+        (None, None) => return None,
+    };
+    let same = before.iter().rev().zip(after.iter().rev()).take_while(|(before, after)| before == after);
+    let same = same.count();
+    let to = match (before.iter().nth_back(same), after.iter().nth_back(same)) {
+        (Some(before), Some(after)) if before.to == after.to && before.state == after.state => {
+            before.from.max(after.from)
+        }
+        (Some(before), Some(after)) => before.to.max(after.to),
+        (Some(only), None) | (None, Some(only)) => only.to,
+        // All that is left is equal from behind too, so nothing differs.
+        (None, None) => return None,
+    };
+    Window::new(from, to).ok()
 }

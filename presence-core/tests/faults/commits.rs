@@ -105,6 +105,7 @@ fn each_lapse_of_a_commit_is_checked_for_its_proof() {
             withdraw: vec![],
             insert,
             totals: vec![],
+            changed: None,
             requests: vec![],
             events: vec![],
         };

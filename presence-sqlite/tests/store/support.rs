@@ -40,6 +40,7 @@ pub(crate) fn commit(name: &str, expected: Option<Version>, rows: &[NewCheckpoin
         withdraw: Vec::new(),
         insert: rows.to_vec(),
         totals: Vec::new(),
+        changed: None,
         requests: Vec::new(),
         events: Vec::new(),
     }
