@@ -31,6 +31,7 @@ pub use {
         checkpoint_store::{CheckpointStore, Erasure},
         clock::{Clock, ManualClock},
         live_set::{LiveSet, Seen},
+        summary_cache::SummaryCache,
     },
     service::{
         beats::Beats,
@@ -38,6 +39,7 @@ pub use {
         heartbeat::{Heartbeat, Taken},
         page::{Cursor, Page},
         recorded::Recorded,
+        summaries::Summarised,
         tracker::{Sweep, Tracker},
     },
     time::{LocalDay, Timestamp, Window, Zone},
@@ -48,6 +50,7 @@ pub use {
         content::Content,
         decide::{Answer, Decision, Stamped, decide, expire},
         duration::{Facts, StateDuration, Status, Tally},
+        fold::{ClosedDay, Fold, Kept, Mark},
         session::{Session, Version},
         state::{CustomState, StateType},
         summary::DaySummary,

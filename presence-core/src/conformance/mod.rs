@@ -20,7 +20,7 @@
 //! The second argument runs a future to its end: `futures_executor::block_on`, or a function around your runtime's.
 //! An adapter that implements some of the ports names the macros of those: [`checkpoint_tests!`](crate::checkpoint_tests)
 //! for [`CheckpointStore`] with [`CheckpointQuery`], [`live_set_tests!`](crate::live_set_tests) for
-//! [`LiveSet`](crate::LiveSet).
+//! [`LiveSet`](crate::LiveSet), [`summary_tests!`](crate::summary_tests) for [`SummaryCache`].
 //!
 //! This module is not a stable API: a minor version may add cases and change their signatures.
 
@@ -29,13 +29,20 @@ pub mod checkpoint_query;
 pub mod checkpoint_store;
 pub mod live_set;
 pub mod model;
+pub mod summary_cache;
+pub mod summed_life;
 
-use crate::{CheckpointQuery, CheckpointStore};
+use crate::{CheckpointQuery, CheckpointStore, SummaryCache};
 
 /// A store of timelines: both of their ports.
 pub trait Timelines: CheckpointQuery + CheckpointStore {}
 
 impl<S: CheckpointQuery + CheckpointStore + ?Sized> Timelines for S {}
+
+/// A store of timelines that keeps summaries too.
+pub trait Summaries: SummaryCache + Timelines {}
+
+impl<S: SummaryCache + Timelines + ?Sized> Summaries for S {}
 
 /// All promises of the ports of timelines, each as a test on a fresh store; see [`conformance`](self).
 #[macro_export]
@@ -93,6 +100,26 @@ macro_rules! live_set_tests {
                 the_count_is_exact_to_the_millisecond,
                 the_list_pages_in_order_without_gaps,
                 eviction_forgets_only_what_lies_before_it,
+            }
+        }
+    };
+}
+
+/// All promises of [`SummaryCache`], each as a test on a fresh store; see [`conformance`](self).
+#[macro_export]
+macro_rules! summary_tests {
+    ($fresh:path, $run:path) => {
+        $crate::conformance_cases! { $fresh, $run;
+            summary_cache::{
+                a_commit_forgets_the_days_it_changes,
+                a_commit_that_conflicts_forgets_nothing,
+                an_erasure_forgets_every_day_and_the_mark,
+                marks_page_over_all_users_in_order,
+                kept_days_come_back_as_they_were_folded,
+                a_fold_of_another_version_is_not_kept,
+                a_fold_replaces_the_days_between_its_first_and_last,
+                a_fold_in_another_zone_forgets_the_days_of_the_one_before,
+                only_whole_days_inside_the_window_come_back,
             }
         }
     };

@@ -2,3 +2,4 @@
 
 pub(crate) mod live_set;
 pub(crate) mod store;
+mod summaries;

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::BuildHasher,
+    ops::Bound::{Excluded, Unbounded},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,8 +12,9 @@ use foldhash::quality::RandomState;
 
 use crate::{
     Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Commit, Context, Erasure, EventId,
-    Facts, LiveSet, Member, MemberRef, MemoryLiveSet, NewCheckpoint, Outcome, Place, Record, Request, Row,
-    Seen, Session, Source, StateType, StoreError, Tally, Timestamp, UserId, Version, Window,
+    Facts, Fold, Kept, LiveSet, Mark, Member, MemberRef, MemoryLiveSet, NewCheckpoint, Outcome, Place,
+    Record, Request, Row, Seen, Session, Source, StateType, StoreError, SummaryCache, Tally, Timestamp,
+    UserId, Version, Window, memory::summaries::Summaries,
 };
 
 /// A store in memory, for tests, demos and deployments that may forget everything at a restart.
@@ -38,6 +40,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Timelines {
     users: HashMap<UserId, Timeline>,
+    /// Their ids in order, so that one can go from page to page.
+    names: BTreeSet<UserId>,
     /// Live sessions by their last heartbeat, so that the overdue are found without a scan.
     live: BTreeSet<(Timestamp, UserId)>,
     /// Erasures under a digest of the user id: two keyed 64-bit hashes, whose keys are made anew in each process.
@@ -54,6 +58,7 @@ struct Timeline {
     instants: HashMap<CheckpointId, Timestamp>,
     totals: BTreeMap<StateType, i64>,
     requests: BTreeMap<EventId, (Request, CheckpointId)>,
+    summaries: Summaries,
 }
 
 impl MemoryStore {
@@ -87,7 +92,7 @@ impl Timelines {
         if let (Some(first), Some(last)) = (first, last) {
             loaded.extend(rows.range(..=first).rev().take(2).map(|(_, row)| row.clone()));
             loaded.reverse();
-            let later = (std::ops::Bound::Excluded(first), std::ops::Bound::Unbounded);
+            let later = (Excluded(first), Unbounded);
             let mut after = 0_usize;
             for (key, row) in rows.range(later) {
                 after = after.saturating_add(usize::from(*key > last));
@@ -114,7 +119,8 @@ impl Timelines {
     }
 
     fn commit(&mut self, commit: Commit) -> Outcome {
-        let Commit { expected, erased_at, mut session, withdraw, insert, totals, requests, .. } = commit;
+        let Commit { expected, erased_at, mut session, withdraw, insert, totals, changed, requests, .. } =
+            commit;
         let known = self.users.get(&session.user);
         let fits = match (known, expected) {
             (None, None) => self.erased.get(&self.digest(&session.user)).copied() == erased_at,
@@ -137,6 +143,8 @@ impl Timelines {
         let user = session.user.clone();
         if let Some(timeline) = known {
             self.live.remove(&(timeline.session.last_heartbeat, user.clone()));
+        } else {
+            self.names.insert(user.clone());
         }
         if session.current_state.is_live() {
             self.live.insert((session.last_heartbeat, user.clone()));
@@ -156,6 +164,9 @@ impl Timelines {
             timeline.instants.insert(id, row.at);
             timeline.rows.insert((row.at, id), row.numbered(id, user.clone()));
             ids.push(id);
+        }
+        if let Some(changed) = changed {
+            timeline.summaries.forget(changed);
         }
         for (state, sum) in totals {
             let total = timeline.totals.entry(state).or_default();
@@ -197,6 +208,7 @@ impl Timeline {
             instants: HashMap::new(),
             totals: BTreeMap::new(),
             requests: BTreeMap::new(),
+            summaries: Summaries::default(),
         }
     }
 
@@ -209,6 +221,18 @@ impl Timeline {
         let end = CheckpointId::new(i64::MAX).ok()?;
         let before = self.rows.range(..=(at, end)).next_back().or_else(|| self.rows.first_key_value());
         before.map(|(key, _)| *key)
+    }
+
+    /// Closed time per state in each of these windows, which touch.
+    fn sums(&self, windows: &[Window]) -> Vec<Vec<(StateType, i64)>> {
+        let mut tally = Tally::new(windows.to_vec());
+        let to = windows.last().map_or(Timestamp::MIN, |last| last.to()).min(self.session.last_state_change);
+        let from = windows.first().and_then(|window| self.before(window.from()));
+        let rows = from.map(|from| self.rows.range(from..)).into_iter().flatten();
+        for (_, row) in rows.take_while(|(_, row)| row.at < to) {
+            tally.row(row.at, &row.state);
+        }
+        tally.finish(self.session.last_state_change)
     }
 
     fn totals(&self) -> impl Iterator<Item = (&StateType, i64)> {
@@ -247,6 +271,7 @@ impl CheckpointStore for MemoryStore {
         *erased_at = at.max(*erased_at);
         let Some(timeline) = timelines.users.remove(user) else { return Ok(Erasure::default()) };
         timelines.live.remove(&(timeline.session.last_heartbeat, user.clone()));
+        timelines.names.remove(user);
         Ok(Erasure { checkpoints: timeline.rows.len() as u64, requests: timeline.requests.len() as u64 })
     }
 }
@@ -260,13 +285,9 @@ impl CheckpointQuery for MemoryStore {
         let closed = if windows == [Window::all()] {
             vec![timeline.totals().map(|(state, sum)| (state.clone(), sum)).collect()]
         } else {
-            let mut tally = Tally::new(windows.to_vec());
-            let from = windows.first().and_then(|window| timeline.before(window.from()));
-            let rows = from.map(|from| timeline.rows.range(from..)).into_iter().flatten();
-            for (_, row) in rows.take_while(|(_, row)| row.at < session.last_state_change) {
-                tally.row(row.at, &row.state);
-            }
-            tally.finish(session.last_state_change)
+            // Rows between windows that do not touch are passed over.
+            let runs = windows.chunk_by(|window, next| window.to() == next.from());
+            runs.flat_map(|run| timeline.sums(run)).collect()
         };
         Ok(Some(Facts { session, closed }))
     }
@@ -319,6 +340,43 @@ impl CheckpointQuery for MemoryStore {
         let start =
             records.partition_point(|record| after.as_ref().is_some_and(|after| record.place() <= *after));
         Ok(records.drain(start..).take(limit).collect())
+    }
+}
+
+#[async_trait]
+impl SummaryCache for MemoryStore {
+    async fn marks(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<(Session, Option<Mark>)>, StoreError> {
+        let timelines = self.lock();
+        let later = match after {
+            Some(after) => timelines.names.range::<UserId, _>((Excluded(after), Unbounded)),
+            None => timelines.names.range::<UserId, _>(..),
+        };
+        let marked = later.take(limit).filter_map(|user| timelines.users.get(user));
+        Ok(marked.map(|timeline| (timeline.session.clone(), timeline.summaries.mark().cloned())).collect())
+    }
+
+    async fn keep(&self, folds: Vec<Fold>) -> Result<Vec<bool>, StoreError> {
+        let mut timelines = self.lock();
+        let keep = |fold: Fold| match timelines.users.get_mut(&fold.user) {
+            Some(timeline) if timeline.session.version == fold.version => {
+                timeline.summaries.keep(fold);
+                true
+            }
+            _ => false,
+        };
+        Ok(folds.into_iter().map(keep).collect())
+    }
+
+    async fn kept(&self, user: &UserId, within: Window) -> Result<Option<Kept>, StoreError> {
+        let timelines = self.lock();
+        Ok(timelines.users.get(user).map(|timeline| {
+            let days = timeline.summaries.within(within).collect();
+            Kept { version: timeline.session.version, days }
+        }))
     }
 }
 

@@ -6,3 +6,4 @@ pub(crate) mod checkpoint_query;
 pub(crate) mod checkpoint_store;
 pub(crate) mod clock;
 pub(crate) mod live_set;
+pub(crate) mod summary_cache;

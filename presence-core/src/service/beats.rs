@@ -233,11 +233,8 @@ impl Beats {
     pub async fn status(&self, user: &UserId, window: Window) -> Result<Option<Status>, StoreError> {
         let facts = self.tracker.facts(user, &[window]).await?;
         Ok(facts.map(|mut facts| {
-            let policy = self.tracker.policy();
-            if let Some(pending) = self.shard(self.shard_of(user)).pending(user) {
-                pending.raise(&mut facts.session, policy.heartbeat_timeout);
-            }
-            facts.status(window, self.tracker.now(), policy)
+            self.raise(&mut facts.session);
+            facts.status(window, self.tracker.now(), self.tracker.policy())
         }))
     }
 
@@ -292,6 +289,13 @@ impl Beats {
         match install {
             Some(install) => self.live.touch_all(&[member, SeenRef::Bound { install: install.into(), at }]),
             None => self.live.touch(member),
+        }
+    }
+
+    /// Raises a session by the pending beats of its user.
+    pub(super) fn raise(&self, session: &mut Session) {
+        if let Some(pending) = self.shard(self.shard_of(&session.user)).pending(&session.user).cloned() {
+            pending.raise(session, self.tracker.policy().heartbeat_timeout);
         }
     }
 

@@ -8,4 +8,5 @@ mod online;
 pub(crate) mod page;
 mod pending;
 pub(crate) mod recorded;
+pub(crate) mod summaries;
 pub(crate) mod tracker;

@@ -2,12 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use chrono::NaiveDate;
-
 use crate::{
-    Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Clock, Cursor, DaySummary, Envelope,
+    Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Clock, Context, Cursor, Envelope,
     Erasure, Error, Facts, Outcome, Page, Place, Policy, Record, Recorded, Rejection, Status, StoreError,
-    Timestamp, UserId, Window, Zone, expire, service::batcher::Batcher,
+    SummaryCache, Timestamp, UserId, Window, expire, service::batcher::Batcher,
 };
 
 /// Tracks what users are doing, and for how long, on a store of your choice.
@@ -33,6 +31,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Tracker {
     shared: Arc<Parts>,
+    pub(super) summaries: Option<Arc<dyn SummaryCache>>,
 }
 
 struct Parts {
@@ -86,7 +85,15 @@ impl Tracker {
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let (query, store): (Arc<dyn CheckpointQuery>, Arc<dyn CheckpointStore>) = (store.clone(), store);
         let batcher = Batcher::new(Arc::clone(&store), Arc::clone(&clock), policy.clone());
-        Self { shared: Arc::new(Parts { store, query, clock, policy, batcher }) }
+        Self { shared: Arc::new(Parts { store, query, clock, policy, batcher }), summaries: None }
+    }
+
+    /// Reads the days that are over from `cache`, which is a side of the tracker's own store, as far as
+    /// [`summarise`](Self::summarise) has summed them up. Answers are the same without.
+    #[must_use]
+    pub fn cached_by(mut self, cache: Arc<dyn SummaryCache>) -> Self {
+        self.summaries = Some(cache);
+        self
     }
 
     /// The policy it was made with.
@@ -191,27 +198,6 @@ impl Tracker {
         Ok(facts.map(|facts| facts.status(window, self.now(), self.policy())))
     }
 
-    /// How the user spent each local day of `zone` from `first` to `last`, both included; days without time are left
-    /// out, and so is every day of an unknown user.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection::InvalidWindow`] where `last` lies before `first`, [`Rejection::TooManyDays`] above 366 days, or the
-    /// store failed.
-    pub async fn summaries(
-        &self,
-        user: &UserId,
-        first: NaiveDate,
-        last: NaiveDate,
-        zone: &Zone,
-    ) -> Result<Vec<DaySummary>, Error> {
-        let days = zone.days(first, last)?;
-        let (numbers, windows): (Vec<_>, Vec<_>) = DaySummary::windows(&days).into_iter().unzip();
-        let Some(facts) = self.facts(user, &windows).await? else { return Ok(Vec::new()) };
-        let durations = facts.durations(&windows, self.now(), self.policy());
-        Ok(DaySummary::of(days, numbers.into_iter().zip(durations)))
-    }
-
     /// One row of a user's timeline; `None` where there is none of this id, or it is another user's.
     ///
     /// # Errors
@@ -275,6 +261,13 @@ impl Tracker {
     pub(crate) async fn touch(&self, beats: Vec<Beat>) -> Result<Vec<Beat>, StoreError> {
         let _turn = self.shared.batcher.turn().await;
         self.shared.store.touch(beats).await
+    }
+
+    /// What a decision about this instant would see.
+    pub(super) async fn context(&self, user: &UserId, at: Timestamp) -> Result<Context, StoreError> {
+        let ask = Ask { user: user.clone(), first: at, last: at, event_ids: Vec::new() };
+        let contexts = self.shared.store.load(vec![ask]).await?;
+        contexts.into_iter().next().ok_or_else(|| StoreError::backend("an ask without a context"))
     }
 
     pub(crate) async fn facts(&self, user: &UserId, windows: &[Window]) -> Result<Option<Facts>, StoreError> {

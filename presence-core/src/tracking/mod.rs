@@ -6,6 +6,7 @@ pub(crate) mod commit;
 pub(crate) mod content;
 pub(crate) mod decide;
 pub(crate) mod duration;
+pub(crate) mod fold;
 pub(crate) mod session;
 mod slice;
 pub(crate) mod state;
