@@ -43,7 +43,7 @@ pub(crate) const REQUESTS: &str = "SELECT event_id, fingerprint, checkpoint_id, 
 impl CheckpointQuery for SqliteStore {
     async fn facts(&self, user: &UserId, windows: &[Window]) -> Result<Option<Facts>, StoreError> {
         let (user, windows) = (user.clone(), windows.to_vec());
-        self.read(move |conn| facts(conn, &user, windows)).await
+        self.read(move |conn| facts(conn, &user, &windows)).await
     }
 
     async fn checkpoint(&self, user: &UserId, id: CheckpointId) -> Result<Option<Checkpoint>, StoreError> {
@@ -73,11 +73,18 @@ impl CheckpointQuery for SqliteStore {
     }
 }
 
-fn facts(conn: &Connection, user: &UserId, windows: Vec<Window>) -> Result<Option<Facts>, Fault> {
+fn facts(conn: &Connection, user: &UserId, windows: &[Window]) -> Result<Option<Facts>, Fault> {
     let Some(session) = load::session(conn, user)? else { return Ok(None) };
-    let closed = match windows.as_slice() {
+    let closed = match windows {
         [window] if *window == Window::all() => vec![totals(conn, user, "", usize::MAX)?],
-        _ => sums(conn, &session, windows)?,
+        // Rows between windows that do not touch are passed over.
+        windows => {
+            let mut closed = Vec::with_capacity(windows.len());
+            for run in windows.chunk_by(|window, next| window.to() == next.from()) {
+                closed.extend(sums(conn, &session, run)?);
+            }
+            closed
+        }
     };
     Ok(Some(Facts { session, closed }))
 }
@@ -98,16 +105,16 @@ fn totals(
     Ok(found)
 }
 
-/// Closed time per window and state, from the rows.
+/// Closed time per window and state, from the rows; the windows touch.
 fn sums(
     conn: &Connection,
     session: &Session,
-    windows: Vec<Window>,
+    windows: &[Window],
 ) -> Result<Vec<Vec<(StateType, i64)>>, Fault> {
     let from = windows.first().map_or(Timestamp::MIN, |window| window.from());
     let to = windows.last().map_or(Timestamp::MIN, |window| window.to()).min(session.last_state_change);
     let user = session.user.as_str();
-    let mut tally = Tally::new(windows);
+    let mut tally = Tally::new(windows.to_vec());
     let mut take = |row: &rusqlite::Row<'_>| {
         let at = codec::timestamp(row, 0, "checkpoints.timestamp")?;
         tally.row(at, &codec::state(row, 1, "checkpoints.state")?);

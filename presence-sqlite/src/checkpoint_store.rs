@@ -13,6 +13,7 @@ use crate::{
     error::Fault,
     job::After,
     load,
+    summary_cache::{ERASE_MARK, ERASE_SUMMARIES},
     writer::Writer,
 };
 
@@ -85,7 +86,7 @@ fn erase(writer: &mut Writer, user: &UserId, at: Timestamp) -> Result<Erasure, F
     let conn = &writer.conn;
     let delete = |sql| Ok::<_, Fault>(conn.prepare_cached(sql)?.execute([user.as_str()])? as u64);
     let (checkpoints, requests) = (delete(ERASE_CHECKPOINTS)?, delete(ERASE_REQUESTS)?);
-    for sql in [ERASE_TOTALS, ERASE_SESSION, ERASE_MEMBER] {
+    for sql in [ERASE_TOTALS, ERASE_SUMMARIES, ERASE_MARK, ERASE_SESSION, ERASE_MEMBER] {
         delete(sql)?;
     }
     writer.eraser.forget(conn, user, at)?;

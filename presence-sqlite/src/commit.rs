@@ -7,6 +7,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::{
     error::Fault,
+    summary_cache::Forget,
     writer::{Counters, Writer},
 };
 
@@ -59,6 +60,7 @@ struct Tables<'c> {
     insert: CachedStatement<'c>,
     add_total: CachedStatement<'c>,
     remember: CachedStatement<'c>,
+    forget: Forget<'c>,
 }
 
 impl<'c> Tables<'c> {
@@ -71,6 +73,7 @@ impl<'c> Tables<'c> {
             insert: conn.prepare_cached(INSERT)?,
             add_total: conn.prepare_cached(ADD_TOTAL)?,
             remember: conn.prepare_cached(REMEMBER)?,
+            forget: Forget::new(conn)?,
         })
     }
 
@@ -93,6 +96,9 @@ impl<'c> Tables<'c> {
         for row in &commit.insert {
             counters.checkpoint_id += 1;
             ids.push(self.insert(user, row, counters.checkpoint_id)?);
+        }
+        if let Some(changed) = commit.changed {
+            self.forget.days(user, changed)?;
         }
         for (state, sum) in &commit.totals {
             self.add_total.execute(params![user, state.as_str(), sum])?;

@@ -19,6 +19,7 @@ mod plans;
 mod queue;
 mod readers;
 mod store;
+mod summary_cache;
 mod workload;
 mod writer;
 

@@ -14,8 +14,14 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "checkpoints", sql: include_str!("../migrations/001_checkpoints.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "checkpoints", sql: include_str!("../migrations/001_checkpoints.sql") },
+    Migration {
+        version: 2,
+        name: "state_summaries",
+        sql: include_str!("../migrations/002_state_summaries.sql"),
+    },
+];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS _presence_migrations (
     version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL
@@ -66,8 +72,8 @@ fn apply(conn: &mut Connection, migration: &Migration) -> Result<(), OpenError> 
 mod tests {
     use super::*;
 
-    const SECOND: Migration =
-        Migration { version: 2, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
+    const NEXT: Migration =
+        Migration { version: 3, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
 
     #[test]
     fn migrating_again_changes_nothing() {
@@ -96,8 +102,8 @@ mod tests {
     fn a_newer_database_is_refused() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn).unwrap();
-        apply(&mut conn, &SECOND).unwrap();
-        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 2, known: 1 })));
+        apply(&mut conn, &NEXT).unwrap();
+        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 3, known: 2 })));
     }
 
     #[test]
@@ -105,6 +111,6 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn).unwrap();
         let altered = Migration { version: 1, name: "checkpoints", sql: "SELECT 1" };
-        assert!(matches!(run(&mut conn, &[altered]), Err(OpenError::Altered { version: 1 })));
+        assert!(matches!(apply(&mut conn, &altered), Err(OpenError::Altered { version: 1 })));
     }
 }

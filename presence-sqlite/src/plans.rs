@@ -2,7 +2,10 @@
 
 use rusqlite::Connection;
 
-use crate::{checkpoint_query as query, checkpoint_store as store, commit, live_set as live, load, migrate};
+use crate::{
+    checkpoint_query as query, checkpoint_store as store, commit, live_set as live, load, migrate,
+    summary_cache as summary,
+};
 
 const STATEMENTS: &[&str] = &[
     load::SESSION,
@@ -40,6 +43,17 @@ const STATEMENTS: &[&str] = &[
     live::LIST,
     live::EVICT,
     live::UNBIND,
+    summary::MARKS,
+    summary::VERSION,
+    summary::ZONE,
+    summary::MARK,
+    summary::REPLACE,
+    summary::KEEP,
+    summary::KEPT,
+    summary::STALE,
+    summary::FORGET,
+    summary::ERASE_SUMMARIES,
+    summary::ERASE_MARK,
 ];
 
 fn plan(conn: &Connection, sql: &str) -> String {
@@ -72,6 +86,8 @@ fn statements_use_the_indexes_that_are_there_for_them() {
         (query::CHECKPOINT, "checkpoints_id (id=?)"),
         (query::HISTORY, "PRIMARY KEY (user_id=? AND timestamp>? AND (timestamp,id)<(?,?))"),
         (query::ROWS, "PRIMARY KEY (user_id=? AND (timestamp,id)>(?,?))"),
+        (summary::KEPT, "PRIMARY KEY (user_id=? AND bucket_start>? AND bucket_start<?)"),
+        (summary::FORGET, "PRIMARY KEY (user_id=? AND bucket_start>? AND bucket_start<?)"),
         (live::COUNT, "COVERING INDEX online_members_seen (last_seen>?)"),
         (live::UNBIND, "online_members_seen (last_seen=? AND bound<?)"),
     ] {

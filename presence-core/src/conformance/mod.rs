@@ -131,6 +131,7 @@ macro_rules! conformance_tests {
     ($fresh:path, $run:path) => {
         $crate::checkpoint_tests!($fresh, $run);
         $crate::live_set_tests!($fresh, $run);
+        $crate::summary_tests!($fresh, $run);
     };
 }
 

@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use crate::support::{ask, at, commit, request, row, timeout, user, version};
 use futures_executor::block_on;
 use presence_core::{
-    CheckpointQuery, CheckpointStore, Commit, Content, Erasure, LiveSet, Member, Outcome, Row, Seen,
-    StateType, Version,
+    CheckpointQuery, CheckpointStore, ClosedDay, Commit, Content, Erasure, Fold, LiveSet, Mark, Member,
+    Outcome, Row, Seen, StateType, SummaryCache, Version, Window,
 };
 use presence_sqlite::{SqliteConfig, SqliteStore};
 
@@ -28,6 +28,15 @@ fn see(store: &SqliteStore, name: &str) {
     block_on(LiveSet::touch(store, vec![seen])).unwrap();
 }
 
+/// Keeps a day of a user, which was spent in a state of its name.
+fn sum_up(store: &SqliteStore, name: &str, version: Version) {
+    let day = Window::new(at(0), at(1000)).unwrap();
+    let days = vec![ClosedDay { window: day, closed: vec![(StateType::new(name).unwrap(), 1000)] }];
+    let mark = Mark { zone: "UTC".to_owned(), resume_at: at(1000), due_at: at(2000) };
+    let fold = Fold { user: user(name), version, mark, days, at: at(3000) };
+    assert_eq!(block_on(store.keep(vec![fold])).unwrap(), [true]);
+}
+
 /// How often a text stands in the files of a directory.
 fn occurrences(dir: &Path, needle: &str) -> usize {
     let files = fs::read_dir(dir).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
@@ -43,6 +52,7 @@ fn crowd(path: &Path) -> SqliteStore {
             chunk.iter().map(|number| full_commit(&format!("{number:05}-{number:x}"), i64::from(*number)));
         let outcomes = block_on(store.commit(others.chain([full_commit(&secret(n), n)]).collect())).unwrap();
         assert!(outcomes.iter().all(|outcome| version(outcome) > Version(0)));
+        sum_up(&store, &secret(n), version(outcomes.last().unwrap()));
     }
     store
 }
@@ -58,7 +68,8 @@ fn an_erasure_leaves_no_byte_in_any_file() {
     let path = dir.path().join("a.db");
     let store = crowd(&path);
     see(&store, SECRET);
-    block_on(store.commit(vec![full_commit(SECRET, 0)])).unwrap();
+    let outcomes = block_on(store.commit(vec![full_commit(SECRET, 0)])).unwrap();
+    sum_up(&store, SECRET, version(&outcomes[0]));
     let others = occurrences(dir.path(), SECRET);
     assert!(others > 100, "{others}");
     for n in 0..80 {

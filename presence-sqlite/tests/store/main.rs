@@ -3,5 +3,6 @@
 mod erasure;
 mod files;
 mod outside;
+mod summaries;
 mod support;
 mod sweeps;
