@@ -1,4 +1,4 @@
-//! What the server does by itself: flush, sweep, forget. Each job is a step that a test can take.
+//! What the server does by itself: flush, sweep, sum up, forget. Each job is a step that a test can take.
 
 use std::{
     future::Future,
@@ -120,6 +120,25 @@ async fn step(
     step: impl Future<Output = Result<u64, StoreError>>,
 ) -> Result<u64, StoreError> {
     state.metrics().jobs.step(job, step, || state.tracker().now()).await
+}
+
+/// Sums up the days that are over, in the zone of reporting days; says how many. A user whose stored data is corrupt
+/// stops nobody else.
+///
+/// # Errors
+///
+/// The store failed, or somebody's data is corrupt; the next step goes on.
+pub async fn summarise(state: &AppState) -> Result<u64, StoreError> {
+    let (mut days, mut corrupt, mut after) = (0_u64, None, None);
+    loop {
+        let step = state.tracker().summarise(&state.settings().zone, after.as_ref(), STEP).await?;
+        days = days.saturating_add(step.days);
+        corrupt = step.corrupt.or(corrupt);
+        after = step.next;
+        if after.is_none() {
+            return corrupt.map_or(Ok(days), Err);
+        }
+    }
 }
 
 /// Takes a step at every interval until `stop`. A failed step is logged, and taken again at the next interval.

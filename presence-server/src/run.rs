@@ -170,6 +170,12 @@ fn start_jobs(config: &Config, state: &AppState, stop: &CancellationToken) -> Jo
         let state = owner.clone();
         async move { jobs::evict(&state).await }
     });
+    let (owner, ends) = (state.clone(), stop.clone());
+    start(&mut jobs, "summarise", config.summary_interval(), stop, move || {
+        let (state, stop) = (owner.clone(), ends.clone());
+        // The first time, it may be years of many users: an end of the server need not wait for that.
+        async move { stop.run_until_cancelled(jobs::summarise(&state)).await.unwrap_or(Ok(0)) }
+    });
     if config.is_open() {
         start(&mut jobs, "reminder", REMINDER, stop, || async {
             tracing::warn!("PRESENCE_INSECURE: whoever reaches this address can read and write everything");

@@ -25,7 +25,8 @@ impl Storage {
         let policy = config.policy();
         match config.store() {
             StoreUrl::Memory => {
-                let tracker = Tracker::with_policy(Arc::new(MemoryStore::new()), SystemClock, policy);
+                let store = Arc::new(MemoryStore::new());
+                let tracker = Tracker::with_policy(store.clone(), SystemClock, policy).cached_by(store);
                 Ok(Self { beats: Beats::new(tracker), durability: "memory", sqlite: None })
             }
             StoreUrl::Sqlite { path } => {
@@ -37,7 +38,7 @@ impl Storage {
     }
 
     fn on(store: Arc<SqliteStore>, policy: Policy, durability: Durability) -> Self {
-        let tracker = Tracker::with_policy(store.clone(), SystemClock, policy);
+        let tracker = Tracker::with_policy(store.clone(), SystemClock, policy).cached_by(store.clone());
         let durability = match durability {
             Durability::Process => "process",
             _ => "fsync",

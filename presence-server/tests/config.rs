@@ -80,6 +80,7 @@ fn what_is_said_counts() {
             ("MAX_IN_FLIGHT", "2"),
             ("ACCESS_LOG", "0"),
             ("PRESENCE_TIMEZONE", "europe/berlin"),
+            ("SUMMARY_INTERVAL_SECS", "31536000"),
             ("LOG_FORMAT", "json"),
             ("HOME", "/root"),
         ],
@@ -100,6 +101,7 @@ fn what_is_said_counts() {
          HEARTBEAT_FLUSH_INTERVAL_MS=250\n\
          ONLINE_WINDOW_SECONDS=86400\n\
          PRESENCE_TIMEZONE=Europe/Berlin\n\
+         SUMMARY_INTERVAL_SECS=31536000\n\
          LOG_FORMAT=json\n\
          ACCESS_LOG=0\n"
     );
@@ -191,6 +193,7 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
         ("DETECT_OFFLINE_INTERVAL_SECS", &["0", "60s", "31536001"]),
         ("HEARTBEAT_FLUSH_INTERVAL_MS", &["0", "3600001", "1s"]),
         ("ONLINE_WINDOW_SECONDS", &["0", "86401", "3m"]),
+        ("SUMMARY_INTERVAL_SECS", &["0", "5m", "31536001"]),
         ("PRESENCE_TIMEZONE", &["Mars/Olympus", "+08:00", "../UTC"]),
         ("LOG_FORMAT", &["xml", "JSON"]),
     ] {

@@ -3,9 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use presence_core::{
-    Beats, Envelope, ManualClock, MemoryStore, Source, StateType, Timestamp, Tracker, UserId, Window,
+    Beats, Envelope, ManualClock, MemoryStore, Source, StateType, SummaryCache, Timestamp, Tracker, UserId,
+    Window, Zone,
 };
-use presence_server::{AppState, Settings, jobs::Watch};
+use presence_server::{
+    AppState, Settings,
+    jobs::{self, Watch},
+};
 
 /// A server whose jobs are taken by hand, one second after the other.
 struct Server {
@@ -72,4 +76,31 @@ async fn after_a_step_of_the_clock_nothing_is_concluded_for_one_timeout() {
     let day = Duration::from_secs(86_400);
     server.clock.set(server.state.tracker().now().saturating_add(day));
     assert_eq!(server.first_lapse().await, Some(61)); // one to see the step, and one timeout from there
+}
+
+#[tokio::test]
+async fn days_of_all_users_are_summed_up_in_the_zone_of_reporting_days() {
+    // More than one step takes.
+    const USERS: u64 = 1_001;
+    let store = Arc::new(MemoryStore::new());
+    let clock = ManualClock::new(Timestamp::from_secs(1_717_161_600).unwrap());
+    let tracker = Tracker::new(store.clone(), clock).cached_by(store.clone());
+    let zone = Zone::new("Asia/Shanghai").unwrap();
+    let settings = Settings { zone: zone.clone(), ..Settings::default() };
+    let state = AppState::new(Beats::new(tracker), settings);
+    let now = state.tracker().now();
+    let user = |number| UserId::new(format!("user-{number}")).unwrap();
+    for (change, days_ago) in [(StateType::Working, 3), (StateType::Idle, 1)] {
+        let at = now.saturating_sub(Duration::from_secs(days_ago * 86_400));
+        let reports = (0..USERS).map(|number| Envelope::checkpoint(user(number), change.clone()).at(at));
+        let recorded = state.tracker().record_many(reports.collect()).await.unwrap();
+        assert!(recorded.iter().all(Result::is_ok));
+    }
+    assert_eq!(jobs::summarise(&state).await.unwrap(), USERS, "the day of the Offline by silence");
+    assert_eq!(jobs::summarise(&state).await.unwrap(), 0);
+    let day = zone.day(zone.date_of(now.saturating_sub(Duration::from_secs(3 * 86_400))));
+    for number in [0, USERS - 1] {
+        let kept = store.kept(&user(number), Window::all()).await.unwrap().unwrap();
+        assert_eq!(kept.days.iter().map(|day| day.window).collect::<Vec<_>>(), day.spans());
+    }
 }

@@ -124,6 +124,12 @@ pub struct Config {
           help_heading = "Presence", verbatim_doc_comment)]
     presence_timezone: Zone,
 
+    /// How often the days that are over are summed up for GET /users/{user_id}/summaries, in
+    /// seconds, from 1 to a year. It decides how much an answer costs, not what it says.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds(1..=YEAR),
+          help_heading = "Presence", verbatim_doc_comment)]
+    summary_interval_secs: Duration,
+
     /// What a line of the log looks like: pretty (for people) or json (for machines).
     /// Without it pretty on a terminal, else json.
     #[arg(long, value_name = "FORMAT", value_parser = str::parse::<LogFormat>, help_heading = "Log",
@@ -248,6 +254,12 @@ impl Config {
         self.heartbeat_flush_interval_ms
     }
 
+    /// How often days that are over are summed up; never zero.
+    #[must_use]
+    pub const fn summary_interval(&self) -> Duration {
+        self.summary_interval_secs
+    }
+
     /// The zone of reporting days.
     #[must_use]
     pub const fn zone(&self) -> &Zone {
@@ -285,6 +297,7 @@ impl Config {
             ("HEARTBEAT_FLUSH_INTERVAL_MS", self.heartbeat_flush_interval_ms.as_millis().to_string()),
             ("ONLINE_WINDOW_SECONDS", self.online_window_seconds.as_secs().to_string()),
             ("PRESENCE_TIMEZONE", self.presence_timezone.name().to_owned()),
+            ("SUMMARY_INTERVAL_SECS", self.summary_interval_secs.as_secs().to_string()),
             ("LOG_FORMAT", self.log_format.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("ACCESS_LOG", u8::from(self.access_log).to_string()),
         ]

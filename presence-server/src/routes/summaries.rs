@@ -61,7 +61,7 @@ pub(crate) async fn summaries(
     let week = std::time::Duration::from_secs(6 * 86_400);
     let from = seconds(days.from)?.unwrap_or_else(|| to.saturating_sub(week));
     let last = if days.to.is_some() && to > from { before(to) } else { to };
-    let summaries = state.tracker().summaries(&user, zone.date_of(from), zone.date_of(last), zone).await?;
+    let summaries = state.beats().summaries(&user, zone.date_of(from), zone.date_of(last), zone).await?;
     let rows = summaries.into_iter().flat_map(|summary| {
         let bucket_start = summary.day.spans().first().map_or(0, |span| span.from().as_secs());
         let mut parts = summary.durations;
