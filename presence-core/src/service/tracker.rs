@@ -229,8 +229,8 @@ impl Tracker {
         Ok(Page::cut(items, limit, |row| Cursor { at: row.at, id: row.id }))
     }
 
-    /// Everything that is stored about a user, `limit` records to a page. A page is one snapshot, an export of several
-    /// pages is not.
+    /// Everything that is stored about a user, `limit` records to a page, without what only follows from it: days that
+    /// were summed up. A page is one snapshot, an export of several pages is not.
     ///
     /// # Errors
     ///
