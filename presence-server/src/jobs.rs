@@ -113,15 +113,6 @@ pub async fn evict(state: &AppState) -> Result<u64, StoreError> {
     step(state, Job::Evict, state.beats().evict(STEP)).await
 }
 
-/// Takes a step of a job, and counts it.
-async fn step(
-    state: &AppState,
-    job: Job,
-    step: impl Future<Output = Result<u64, StoreError>>,
-) -> Result<u64, StoreError> {
-    state.metrics().jobs.step(job, step, || state.tracker().now()).await
-}
-
 /// Sums up the days that are over, in the zone of reporting days; says how many. A user whose stored data is corrupt
 /// stops nobody else.
 ///
@@ -129,16 +120,28 @@ async fn step(
 ///
 /// The store failed, or somebody's data is corrupt; the next step goes on.
 pub async fn summarise(state: &AppState) -> Result<u64, StoreError> {
-    let (mut days, mut corrupt, mut after) = (0_u64, None, None);
-    loop {
-        let step = state.tracker().summarise(&state.settings().zone, after.as_ref(), STEP).await?;
-        days = days.saturating_add(step.days);
-        corrupt = step.corrupt.or(corrupt);
-        after = step.next;
-        if after.is_none() {
-            return corrupt.map_or(Ok(days), Err);
+    let summarise = async {
+        let (mut days, mut corrupt, mut after) = (0_u64, None, None);
+        loop {
+            let step = state.tracker().summarise(&state.settings().zone, after.as_ref(), STEP).await?;
+            days = days.saturating_add(step.days);
+            corrupt = step.corrupt.or(corrupt);
+            after = step.next;
+            if after.is_none() {
+                return corrupt.map_or(Ok(days), Err);
+            }
         }
-    }
+    };
+    step(state, Job::Summarise, summarise).await
+}
+
+/// Takes a step of a job, and counts it.
+async fn step(
+    state: &AppState,
+    job: Job,
+    step: impl Future<Output = Result<u64, StoreError>>,
+) -> Result<u64, StoreError> {
+    state.metrics().jobs.step(job, step, || state.tracker().now()).await
 }
 
 /// Takes a step at every interval until `stop`. A failed step is logged, and taken again at the next interval.

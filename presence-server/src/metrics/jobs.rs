@@ -18,9 +18,11 @@ pub(crate) enum Job {
     Flush,
     Sweep,
     Evict,
+    Summarise,
 }
 
-const JOBS: [(Job, &str); 3] = [(Job::Flush, "flush"), (Job::Sweep, "sweep"), (Job::Evict, "evict")];
+const JOBS: [(Job, &str); 4] =
+    [(Job::Flush, "flush"), (Job::Sweep, "sweep"), (Job::Evict, "evict"), (Job::Summarise, "summarise")];
 
 /// What all jobs did, by job.
 #[derive(Debug, Default)]
