@@ -219,6 +219,8 @@ async fn the_page_is_served_whole_and_loads_nothing_from_elsewhere() {
     }
     let initializer = body(ask("GET", "/docs/swagger-initializer.js").await).await;
     assert!(initializer.contains(r#""../openapi.json""#), "{initializer}");
+    assert!(initializer.contains(r#""validatorUrl": "none""#), "else it is asked elsewhere: {initializer}");
+    assert!(!initializer.contains("://"), "{initializer}");
 }
 
 #[tokio::test]

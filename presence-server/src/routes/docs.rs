@@ -59,7 +59,8 @@ pub(crate) async fn file(segments: Segments) -> Result<Response, Problem> {
 }
 
 fn serve(file: &str) -> Result<Response, Problem> {
-    let config = Config::new(["../openapi.json"]);
+    // The page asks nobody else about the document, and has no bar to load another: its logo would want inline styles.
+    let config = Config::new(["../openapi.json"]).validator_url("none").use_base_layout();
     let file = utoipa_swagger_ui::serve(file, Arc::new(config)).ok().flatten();
     let file = file.ok_or_else(|| Problem::not_found("FILE_NOT_FOUND", "the page has no such file"))?;
     let kind = HeaderValue::try_from(file.content_type)
