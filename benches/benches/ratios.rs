@@ -12,7 +12,7 @@ use futures_executor::block_on;
 use presence_benches::{BareLoop, after, report, user};
 use presence_core::{
     CheckpointQuery, Envelope, ManualClock, MemberRef, MemoryLiveSet, Policy, SeenRef, StateType, Timestamp,
-    Tracker, UserId, UserRef, Window,
+    Tracker, UserId, UserRef, Window, Zone,
 };
 use presence_sqlite::SqliteStore;
 
@@ -22,6 +22,7 @@ fn main() {
     writers();
     late_reports();
     status();
+    summaries();
     sweep();
 }
 
@@ -252,6 +253,65 @@ fn status() {
         &format!("{ratio:.2}"),
         "<= 1.5",
     );
+    block_on(store.close());
+}
+
+/// A year of a user with 10,000 changes, summed up by the job and from rows; and a look at 100,000 users with nothing to
+/// sum up.
+fn summaries() {
+    const CHANGES: u64 = 10_000;
+    const USERS: u64 = 100_000;
+    let Fresh { store, _folder } = fresh();
+    let without = Tracker::with_policy(store.clone(), ManualClock::new(after(1 << 40)), policy());
+    let with = without.clone().cached_by(store.clone());
+    let zone = Zone::utc();
+    let year = 365 * 86_400_000;
+    let reports = (0..CHANGES).map(|number| {
+        Envelope::checkpoint(user(1), presence_benches::state(number)).at(after(number * year / CHANGES))
+    });
+    block_on(without.record_many(reports.collect())).expect("a store that works");
+    let took = seconds(|| {
+        let days = block_on(with.summarise(&zone, None, 10)).expect("a store that works").days;
+        assert_eq!(days, 365, "all but the last one");
+    });
+    let fold = format!("{:.1} ms", took * 1e3);
+    let (first, last) = (zone.date_of(after(0)), zone.date_of(after(year)));
+    let ask = |tracker: &Tracker| {
+        seconds(|| {
+            for _ in 0..20 {
+                let days = block_on(tracker.summaries(&user(1), first, last, &zone)).expect("few days");
+                assert_eq!(black_box(days).len(), 366);
+            }
+        }) / 20.0
+    };
+    let pairs: Vec<_> = (0..11).map(|_| (ask(&with), ask(&without))).collect();
+    let ratio = median(pairs.iter().map(|(with, without)| without / with).collect());
+    let millis = |times: Vec<f64>| format!("{:.2} ms", median(times) * 1e3);
+    let (ours, rows) = pairs.into_iter().unzip();
+    let (ours, rows) = (millis(ours), millis(rows));
+    print("366 days of 10,000 changes, against all rows", &ours, &rows, &format!("{ratio:.1}"), ">= 2");
+    print("366 days of 10,000 changes, summed up by the job", &fold, "", "", "");
+
+    for part in 0..10 {
+        let numbers = part * USERS / 10..(part + 1) * USERS / 10;
+        let reports = numbers.map(|number| report(user(2 + number), 1)).collect();
+        block_on(without.record_many(reports)).expect("a store that works");
+    }
+    let job = || {
+        seconds(|| {
+            let mut next = None;
+            loop {
+                next =
+                    block_on(with.summarise(&zone, next.as_ref(), 1_000)).expect("a store that works").next;
+                if next.is_none() {
+                    return;
+                }
+            }
+        })
+    };
+    let first = format!("{:.1} us", job() / USERS as f64 * 1e6);
+    let again = median((0..5).map(|_| job()).collect()) / USERS as f64 * 1e6;
+    print("a step of the job, per user with no new day", &format!("{again:.2} us"), &first, "", "<= 5 us");
     block_on(store.close());
 }
 

@@ -43,8 +43,8 @@ impl Tracker {
 
     /// Sums up days that are over, of the next `limit` users after `after`; the first step begins with `None`.
     ///
-    /// Going from [`next`](Summarised::next) to `next` looks at every user once; a user who has no new day costs about a
-    /// microsecond, and of one who has, at most 366 days are summed up. Any number may run at once, anywhere. Nothing is
+    /// Going from [`next`](Summarised::next) to `next` looks at every user once; a user who has no new day costs a few
+    /// microseconds, and of one who has, at most 366 days are summed up. Any number may run at once, anywhere. Nothing is
     /// done without a cache: see [`cached_by`](Self::cached_by).
     ///
     /// ```
