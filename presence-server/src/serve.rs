@@ -73,6 +73,8 @@ pub struct Drained {
 /// with `Connection: close`, and aborts after [`Limits::drain`] what is left. When this returns, no task that it
 /// started is running; when its future is dropped, they are aborted.
 ///
+/// Each request carries its peer as [`ConnectInfo`](axum::extract::ConnectInfo), as with `axum::serve`.
+///
 /// A connection counts against [`Limits::max_connections`] until its socket is closed, also after an upgrade.
 /// Nothing else here knows about upgraded sockets: who upgrades one has to close it when `shutdown` is cancelled.
 ///
@@ -141,10 +143,10 @@ async fn accept_all(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _peer)) => {
+            Ok((stream, peer)) => {
                 backoff = Backoff::default();
                 if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-                    tasks.spawn(connections.run(stream, slot));
+                    tasks.spawn(connections.run(stream, peer, slot));
                     continue;
                 }
                 let traffic = connections.traffic();

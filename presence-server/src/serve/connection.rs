@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -65,6 +66,7 @@ impl Connections {
     pub(super) fn run(
         &self,
         stream: TcpStream,
+        peer: SocketAddr,
         slot: OwnedSemaphorePermit,
     ) -> impl Future<Output = Ended> + Send + 'static {
         // Answers are small and written whole: waiting for more only adds the peer's delayed acknowledgement.
@@ -77,6 +79,7 @@ impl Connections {
         let exchange = Exchange {
             app: self.app.clone(),
             body_timeout: self.limits.body_timeout,
+            peer,
             progress: Arc::clone(&progress),
             request_timeout: self.limits.request_timeout,
             traffic: Arc::clone(&self.traffic),

@@ -1,6 +1,7 @@
 //! One request and its answer.
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
@@ -30,6 +32,7 @@ use crate::traffic::Traffic;
 pub(super) struct Exchange {
     pub(super) app: Router,
     pub(super) body_timeout: Duration,
+    pub(super) peer: SocketAddr,
     pub(super) progress: Arc<Progress>,
     pub(super) request_timeout: Duration,
     pub(super) traffic: Arc<Traffic>,
@@ -76,7 +79,7 @@ impl Exchange {
 
     async fn handle(&self, request: Request<Incoming>, asked: &Asked) -> Response<Body> {
         let is_late = Arc::new(AtomicBool::new(false));
-        let request = request.map(|body| {
+        let mut request = request.map(|body| {
             if body.is_end_stream() {
                 Body::empty()
             } else {
@@ -84,6 +87,7 @@ impl Exchange {
                 Body::new(Timed::new(body, self.body_timeout, Arc::clone(&is_late), progress))
             }
         });
+        request.extensions_mut().insert(ConnectInfo(self.peer));
         let answer = timeout(self.request_timeout, caught(self.app.clone().oneshot(request))).await;
         match answer {
             Err(_elapsed) => {
