@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod auth;
 pub mod config;
+mod cors;
 pub mod demo;
 mod extract;
 pub mod healthcheck;

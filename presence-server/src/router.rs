@@ -1,10 +1,11 @@
 //! Every route on one screen. The same list makes the OpenAPI document.
 
 use axum::Router;
+use tower::util::option_layer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    AppState,
+    AppState, cors,
     metrics::Observe,
     openapi::{Access, about, secured},
     problem,
@@ -27,6 +28,7 @@ pub fn app(state: AppState) -> Router {
     router
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::unknown_method)
+        .layer(option_layer(cors::layer(&state.settings().cors_origins)))
         .with_state(state.clone())
         .layer(Observe::new(state))
 }

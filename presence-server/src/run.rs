@@ -82,6 +82,8 @@ impl Server {
         let settings = Settings {
             zone: config.zone().clone(),
             durability: storage.durability,
+            access: config.access(),
+            cors_origins: config.cors_origins(),
             max_in_flight: config.max_in_flight() as usize,
         };
         let mut state = AppState::new(storage.beats, settings);
@@ -176,9 +178,9 @@ fn start_jobs(config: &Config, state: &AppState, stop: &CancellationToken) -> Jo
         // The first time, it may be years of many users: an end of the server need not wait for that.
         async move { stop.run_until_cancelled(jobs::summarise(&state)).await.unwrap_or(Ok(0)) }
     });
-    if config.is_open() {
-        start(&mut jobs, "reminder", REMINDER, stop, || async {
-            tracing::warn!("PRESENCE_INSECURE: whoever reaches this address can read and write everything");
+    if let Some(exposure) = config.exposure() {
+        start(&mut jobs, "reminder", REMINDER, stop, move || async move {
+            tracing::warn!("PRESENCE_INSECURE: {exposure}");
             Ok(0)
         });
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use presence_core::{Beats, Timestamp, Tracker, Zone};
 use presence_sqlite::{SqliteStore, Workload};
 
-use crate::{metrics::Metrics, traffic::Traffic};
+use crate::{auth::Access, config::Origins, metrics::Metrics, traffic::Traffic};
 
 /// What the handlers need to know beside the tracker.
 ///
@@ -24,11 +24,21 @@ pub struct Settings {
     /// How many requests are handled at once; those beyond are answered 503. Health and `/metrics` are answered always.
     /// Default 1,024.
     pub max_in_flight: usize,
+    /// Who may do what.
+    pub access: Access,
+    /// The pages of other servers that browsers let ask this one.
+    pub cors_origins: Origins,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { zone: Zone::utc(), durability: "memory", max_in_flight: 1024 }
+        Self {
+            zone: Zone::utc(),
+            durability: "memory",
+            max_in_flight: 1024,
+            access: Access::open(),
+            cors_origins: Origins::default(),
+        }
     }
 }
 

@@ -8,6 +8,9 @@ use presence_sqlite::Durability;
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
+const SECRET: &str = "canaryjwt-vd3sY0kqX1m8ZrT5uQ9wLc2hNf7eJbA6";
+const KEY: &str = "canarykey-K7pWx2eRt9yUi4oPa6sDf8gHj1kLz3xC";
+
 fn command(args: &[&str], env: Variables<'_>) -> Result<Command, ConfigError> {
     let env = Environment::new(env.iter().copied());
     Config::from_env_and_args(["presence-server"].iter().chain(args), &env)
@@ -57,6 +60,8 @@ fn nothing_said_means_the_defaults() {
     assert_eq!(config.zone().name(), "UTC");
     assert_eq!([true, false].map(|tty| config.log_format(tty)), [LogFormat::Pretty, LogFormat::Json]);
     assert!(!config.is_open());
+    assert_eq!(config.exposure(), None);
+    assert!(config.cors_origins().is_empty());
     assert_eq!(
         config.summary().to_string(),
         "listening on 127.0.0.1:3000, keeping everything in memory, Offline after 60 s of silence, \
@@ -82,6 +87,12 @@ fn what_is_said_counts() {
             ("PRESENCE_TIMEZONE", "europe/berlin"),
             ("SUMMARY_INTERVAL_SECS", "31536000"),
             ("LOG_FORMAT", "json"),
+            ("JWT_SECRET", SECRET),
+            ("JWT_AUDIENCE", "app"),
+            ("JWT_ISSUER", "https://id.example"),
+            ("JWT_MAX_AGE_SECS", "600"),
+            ("ADMIN_API_KEY", KEY),
+            ("CORS_ORIGINS", "https://app.example,http://localhost:5173"),
             ("HOME", "/root"),
         ],
     );
@@ -94,6 +105,14 @@ fn what_is_said_counts() {
          MAX_CONNECTIONS=1\n\
          MAX_IN_FLIGHT=2\n\
          PRESENCE_INSECURE=0\n\
+         JWT_SECRET=***\n\
+         JWT_SECRET_FILE=\n\
+         JWT_AUDIENCE=app\n\
+         JWT_ISSUER=https://id.example\n\
+         JWT_MAX_AGE_SECS=600\n\
+         ADMIN_API_KEY=***\n\
+         ADMIN_API_KEY_FILE=\n\
+         CORS_ORIGINS=https://app.example,http://localhost:5173\n\
          DATABASE_URL=sqlite:./presence.db\n\
          DURABILITY=process\n\
          HEARTBEAT_TIMEOUT_SECS=0\n\
@@ -108,7 +127,7 @@ fn what_is_said_counts() {
     assert_eq!(
         config.summary().to_string(),
         "listening on [::1]:8080, keeping everything in sqlite:./presence.db (process), \
-         nobody is Offline by silence, online for 86400 s, days of Europe/Berlin"
+         nobody is Offline by silence, online for 86400 s, days of Europe/Berlin, users need a token"
     );
 }
 
@@ -196,6 +215,38 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
         ("SUMMARY_INTERVAL_SECS", &["0", "5m", "31536001"]),
         ("PRESENCE_TIMEZONE", &["Mars/Olympus", "+08:00", "../UTC"]),
         ("LOG_FORMAT", &["xml", "JSON"]),
+        ("JWT_SECRET", &["secret", "test", "vd3sY0kqX1m8ZrT5uQ9wLc2hNf7eJbA"]),
+        ("JWT_AUDIENCE", &[" ", "a\nb"]),
+        ("JWT_ISSUER", &[" https://id.example"]),
+        ("JWT_MAX_AGE_SECS", &["0", "24h", "31536001"]),
+        ("ADMIN_API_KEY", &["your_secret_api_key", "changeme", "sha256:00"]),
+        (
+            "CORS_ORIGINS",
+            &[
+                "*",
+                "null",
+                "https://*.example",
+                "app.example",
+                "//app.example",
+                "https://app.example/",
+                "https://app.example/x",
+                "https://app.example?x",
+                "https://me@app.example",
+                "https://App.example",
+                "HTTPS://app.example",
+                "https://app.example:443",
+                "http://app.example:80",
+                "https://app.example:",
+                "https://app.example:0",
+                "https://app.example:65536",
+                "https://",
+                "https://:8443",
+                "ftp://app.example",
+                "https://a.example,",
+                "https://a.example, https://b.example",
+                "https://b\u{fc}cher.example",
+            ],
+        ),
     ] {
         for value in values {
             let error = refusal(&[], &[(name, value)]);
@@ -212,6 +263,10 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
         }
     }
     for (name, _) in config(&[], &[]).settings() {
+        // Every name is one, and every path.
+        if matches!(name, "JWT_AUDIENCE" | "JWT_ISSUER") || name.ends_with("_FILE") {
+            continue;
+        }
         let error = refusal(&[], &[(name, "hunter2canary")]);
         assert!(!format!("{error} {error:?}").contains("hunter2canary"), "{error:?}");
     }
@@ -257,7 +312,7 @@ fn two_addresses_are_one_or_none() {
 }
 
 #[test]
-fn whoever_is_reached_by_others_starts_only_as_insecure() {
+fn whoever_is_reached_by_others_needs_secrets_or_starts_as_insecure() {
     for (bind, is_open) in [
         ("127.0.0.1:3000", false),
         ("127.255.0.9:3000", false),
@@ -286,6 +341,8 @@ fn whoever_is_reached_by_others_starts_only_as_insecure() {
                     assert!(matches!(error, ConfigError::Unprotected { .. }), "{error}");
                     assert!(error.to_string().contains("PRESENCE_INSECURE"), "{error}");
                 }
+                let both = [&env[..], &[("JWT_SECRET", SECRET), ("ADMIN_API_KEY", KEY)]].concat();
+                assert_eq!(config(&[], &both).exposure(), None, "{bind}");
             }
         }
     }
@@ -293,6 +350,143 @@ fn whoever_is_reached_by_others_starts_only_as_insecure() {
     assert!(
         refusal(&[], &[("BIND_ADDRESS", "localhost:3000")]).to_string().starts_with("BIND_ADDRESS must be")
     );
+}
+
+#[test]
+fn eight_configurations_start_or_say_what_they_lack() {
+    for (bind, jwt, key, expected) in [
+        ("127.0.0.1:3000", "", "", Ok(false)),
+        ("127.0.0.1:3000", SECRET, "", Ok(false)),
+        ("127.0.0.1:3000", "", KEY, Ok(false)),
+        ("127.0.0.1:3000", SECRET, KEY, Ok(false)),
+        ("0.0.0.0:3000", "", "", Err("JWT_SECRET and ADMIN_API_KEY must be set")),
+        ("0.0.0.0:3000", SECRET, "", Err(", and ADMIN_API_KEY must be set")),
+        ("0.0.0.0:3000", "", KEY, Err(", and JWT_SECRET must be set")),
+        ("0.0.0.0:3000", SECRET, KEY, Ok(true)),
+    ] {
+        let env = [("BIND_ADDRESS", bind), ("JWT_SECRET", jwt), ("ADMIN_API_KEY", key)];
+        let insecure = [&env[..], &[("PRESENCE_INSECURE", "1")]].concat();
+        let insecure = config(&[], &insecure);
+        match expected {
+            Ok(needs_key) => {
+                let config = config(&[], &env);
+                assert_eq!(config.access().operations_need_key(), needs_key, "{env:?}");
+                assert!(!config.is_open() && config.exposure().is_none(), "{env:?}");
+                assert!(insecure.exposure().is_none(), "{env:?}");
+            }
+            Err(reason) => {
+                let error = refusal(&[], &env);
+                assert_eq!(error.exit_code(), 78);
+                assert!(error.to_string().contains(reason), "{error}");
+                assert!(insecure.access().operations_need_key(), "{env:?}");
+                assert_eq!(insecure.is_open(), jwt.is_empty(), "{env:?}");
+                let exposure = insecure.exposure().expect("something to say each minute");
+                assert_eq!(exposure.contains("can read and write everything"), jwt.is_empty(), "{exposure}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_shown_by_nothing_and_never_a_flag() {
+    let env = [("JWT_SECRET", SECRET), ("ADMIN_API_KEY", KEY)];
+    let config = config(&[], &env);
+    for shown in [
+        format!("{config:?} {config:#?}"),
+        format!("{:?}", config.access()),
+        config.effective().to_string(),
+        config.summary().to_string(),
+        format!("{:?}", Environment::new(env)),
+    ] {
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+    assert_eq!(effective(&config, "JWT_SECRET"), "***");
+    assert_eq!(effective(&config, "ADMIN_API_KEY"), "***");
+    for (name, value) in env {
+        let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
+        let both = format!("{flag}={value}");
+        for args in [
+            &[&both[..]][..],
+            &[&flag[..], value],
+            &["serve", &both],
+            &["check-config", &both],
+            &["healthcheck", "--url", "http://db:1/x", &both],
+        ] {
+            let error = refusal(args, &[]);
+            assert_eq!(error.exit_code(), 78);
+            let expected = format!(
+                "{name} must not be a flag, which others can read; use the variable, or {name}_FILE (set by a flag)"
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+        // Misspelt, it is not repeated either.
+        let error = refusal(&[&format!("{flag}x={value}")], &[]);
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &[u8]| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    for (name, secret) in [("JWT_SECRET", SECRET), ("ADMIN_API_KEY", KEY)] {
+        let name_file = format!("{name}_FILE");
+        for end in ["", "\n", "\r\n"] {
+            let path = file("good", format!("{secret}{end}").as_bytes());
+            let config = config(&[], &[(&name_file, &path)]);
+            assert_eq!(effective(&config, &name_file), path);
+            assert_eq!(effective(&config, name), "");
+            // It is the same secret: with the other one this server may be reached by others.
+            let other = if name == "JWT_SECRET" { ("ADMIN_API_KEY", KEY) } else { ("JWT_SECRET", SECRET) };
+            let env = [(&name_file[..], &path[..]), other, ("BIND_ADDRESS", "0.0.0.0:1")];
+            assert_eq!(command(&[], &env).map(drop).map_err(|error| error.to_string()), Ok(()));
+            assert!(!format!("{config:?}").contains("canary"));
+        }
+        let good = file("good", secret.as_bytes());
+        let both = refusal(&[], &[(&name_file, &good), (name, secret)]);
+        assert_eq!(both.to_string(), format!("{name} and {name_file} are both set: set one of them"));
+        assert_eq!(both.exit_code(), 78);
+        for (path, reason) in [
+            (dir.path().join("missing").to_str().unwrap(), "names a file that does not open"),
+            (dir.path().to_str().unwrap(), "names a file that cannot be read as text"),
+            (&file("empty", b""), "names a file whose text must have at least 32 bytes"),
+            (&file("short", b"canary\n"), "names a file whose text must have at least 32 bytes"),
+            (&file("binary", b"canary\xff"), "names a file that cannot be read as text"),
+            (&file("long", &vec![b'c'; 65_537]), "names a file that has more than 65536 bytes"),
+        ] {
+            let error = refusal(&[], &[(&name_file, path)]);
+            assert_eq!(error.exit_code(), 78);
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("{name_file} {reason}")), "{text}");
+            assert!(text.ends_with(" (set by the environment)") && !text.contains("canary"), "{text}");
+        }
+    }
+    // Two line ends are one too many for a key, which has no white space in it.
+    let path = file("two", format!("{KEY}\n\n").as_bytes());
+    assert!(refusal(&[], &[("ADMIN_API_KEY_FILE", &path)]).to_string().contains("visible ASCII"));
+}
+
+#[test]
+fn origins_are_taken_as_browsers_send_them() {
+    for origins in [
+        "https://app.example",
+        "http://localhost:5173",
+        "http://127.0.0.1:8080",
+        "http://[::1]:8080",
+        "https://xn--bcher-kva.example",
+        "https://app.example:80,http://app.example:443",
+        "https://a.example,https://b.example,https://c.example:8443",
+    ] {
+        let config = config(&[], &[("CORS_ORIGINS", origins)]);
+        assert_eq!(config.cors_origins().to_string(), origins);
+        assert_eq!(effective(&config, "CORS_ORIGINS"), origins);
+    }
+    let many = vec!["https://app.example"; 101].join(",");
+    assert!(refusal(&[], &[("CORS_ORIGINS", &many)]).to_string().contains("at most 100"));
 }
 
 #[test]

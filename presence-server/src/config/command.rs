@@ -12,7 +12,7 @@ use clap::{
     parser::ValueSource,
 };
 
-use super::{Config, ConfigError, Environment, environment::Origin, value};
+use super::{Config, ConfigError, Environment, access::AccessOptions, environment::Origin, value};
 
 /// What the server is to do.
 #[derive(Clone, Debug)]
@@ -43,6 +43,7 @@ pub enum Command {
 /// Every option is a flag and a variable. A flag wins over the variable, the variable over the
 /// file .env of the working directory or above it, and that over the default. An empty variable
 /// is unset; an unknown one whose name begins with PRESENCE_ is refused.
+/// JWT_SECRET and ADMIN_API_KEY are variables only, or stand in files.
 ///
 /// Exit codes: 0 done, 1 failure, 2 wrong usage, 78 wrong configuration.
 #[derive(Debug, clap::Parser)]
@@ -60,8 +61,9 @@ enum Task {
     Serve,
     /// Print the configuration that counts, or say what is wrong
     ///
-    /// One NAME=value per line, which could be a .env itself; an empty value is unset. Ends with
-    /// 0, or with 78 where the server would not start. Nothing is opened.
+    /// One NAME=value per line, which could be a .env itself; an empty value is unset, and a
+    /// secret is shown as ***. Ends with 0, or with 78 where the server would not start. Nothing
+    /// is opened but the files of secrets.
     #[command(verbatim_doc_comment)]
     CheckConfig,
     /// Replay a trace so that it ends now, show what became of it, and serve it
@@ -90,7 +92,7 @@ enum Task {
 #[derive(Debug)]
 pub(super) enum CommandLine {
     /// They say everything.
-    Whole(Command),
+    Whole(Box<Command>),
     /// They are to be read again together with the variables of the options in `unset`, and those with `defaults`.
     Partial { args: Vec<OsString>, unset: Vec<String>, defaults: &'static [(&'static str, &'static str)] },
 }
@@ -115,23 +117,29 @@ impl CommandLine {
         let matches = match command().try_get_matches_from(&args) {
             Ok(matches) => matches,
             Err(error) if !error.use_stderr() => {
-                return Ok(Self::Whole(Command::Print(error.render().to_string())));
+                return Ok(Self::Whole(Box::new(Command::Print(error.render().to_string()))));
             }
             Err(error) => return Err(refusal(&error, &args, |_| Origin::Flag)),
         };
+        let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if let Some(id) = AccessOptions::NO_FLAGS.into_iter().find(|id| is_given(id)) {
+            let name = variable(id);
+            let reason =
+                format!("must not be a flag, which others can read; use the variable, or {name}_FILE");
+            return Err(ConfigError::BadValue { name, origin: Origin::Flag, reason });
+        }
         let task = Cli::from_arg_matches(&matches).ok().and_then(|cli| cli.task);
         let defaults = match task {
             // Whatever the variables say, they say nothing about another server, nor about the routes.
             Some(Task::Healthcheck { url: Some(url) }) => {
-                return Ok(Self::Whole(Command::Healthcheck { url }));
+                return Ok(Self::Whole(Box::new(Command::Healthcheck { url })));
             }
             Some(Task::Openapi) => {
-                return Ok(Self::Whole(Command::Print(crate::openapi().to_owned())));
+                return Ok(Self::Whole(Box::new(Command::Print(crate::openapi().to_owned()))));
             }
             Some(Task::Demo { .. }) => OF_DEMO,
             _ => &[],
         };
-        let is_given = |id: &String| matches.value_source(id) == Some(ValueSource::CommandLine);
         Ok(Self::Partial { unset: options().filter(|id| !is_given(id)).collect(), args, defaults })
     }
 
@@ -145,7 +153,7 @@ impl CommandLine {
         env: impl FnOnce() -> Result<Environment, ConfigError>,
     ) -> Result<Command, ConfigError> {
         let (mut args, unset, defaults) = match self {
-            Self::Whole(command) => return Ok(command),
+            Self::Whole(command) => return Ok(*command),
             Self::Partial { args, unset, defaults } => (args, unset, defaults),
         };
         let env = env()?;
@@ -159,10 +167,11 @@ impl CommandLine {
             }
         }
         args.splice(1..1, flags);
-        let cli = command()
+        let mut cli = command()
             .try_get_matches_from(&args)
             .and_then(|matches| Cli::from_arg_matches(&matches))
             .map_err(|error| refusal(&error, &args, |name| env.origin(name)))?;
+        cli.config.read_secrets(|name| env.origin(name))?;
         cli.config.check()?;
         Ok(match cli.task {
             None | Some(Task::Serve) => Command::Serve(cli.config),

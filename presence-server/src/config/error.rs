@@ -45,15 +45,24 @@ pub enum ConfigError {
         /// The longest interval that goes with it.
         limit: Duration,
     },
-    /// Other machines would reach a server that asks nobody who they are.
+    /// Other machines would reach a server that does not ask everybody who they are.
     #[error(
-        "refusing to listen on {bind}: other machines could reach it, and nothing asks them who they are; \
-         set BIND_ADDRESS to a loopback address such as 127.0.0.1:3000, or PRESENCE_INSECURE to 1 to allow it"
+        "refusing to listen on {bind}: other machines could reach it, and {missing} must be set for that; \
+         or set BIND_ADDRESS to a loopback address such as 127.0.0.1:3000, or PRESENCE_INSECURE to 1 to allow it"
     )]
     #[non_exhaustive]
     Unprotected {
         /// Where it would listen.
         bind: SocketAddr,
+        /// The settings that are not set.
+        missing: &'static str,
+    },
+    /// A secret is set twice, and only one of the two could count.
+    #[error("{name} and {name}_FILE are both set: set one of them")]
+    #[non_exhaustive]
+    TwoSecrets {
+        /// The setting.
+        name: &'static str,
     },
     /// Variables look like settings and are none.
     #[error("unknown: {}; see presence-server --help for the variables there are", names.join(", "))]

@@ -3,10 +3,13 @@
 //! Every option has one name in three spellings: the field `online_window_seconds`, the flag
 //! `--online-window-seconds` and the variable `ONLINE_WINDOW_SECONDS`. `presence-server --help` is the reference.
 
+mod access;
 mod command;
 mod environment;
 mod error;
 mod log_format;
+mod origins;
+mod secrets;
 mod store_url;
 mod value;
 
@@ -15,17 +18,20 @@ use std::{env, ffi::OsString, fmt, net::SocketAddr, time::Duration};
 use presence_core::{Policy, Zone};
 use presence_sqlite::Durability;
 
+use self::{
+    access::AccessOptions,
+    command::CommandLine,
+    value::{address, count, flag, millis, seconds},
+};
 pub use self::{
     command::Command,
     environment::{Environment, Origin},
     error::ConfigError,
     log_format::LogFormat,
+    origins::Origins,
     store_url::{StoreUrl, StoreUrlError},
 };
-use self::{
-    command::CommandLine,
-    value::{address, count, flag, millis, seconds},
-};
+use crate::auth::Access;
 
 /// Where the server listens when nothing is said.
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3000);
@@ -50,7 +56,7 @@ const HOUR_MS: u64 = 60 * 60 * 1000;
 pub struct Config {
     /// Where the server listens: an IP address and a port; names are not looked up.
     /// Without it LISTEN_ADDR counts, and without that 127.0.0.1:3000.
-    /// Whatever is not loopback is refused unless PRESENCE_INSECURE is 1.
+    /// Whatever is not loopback needs JWT_SECRET and ADMIN_API_KEY, or PRESENCE_INSECURE.
     #[arg(long, value_name = "IP:PORT", value_parser = address, help_heading = "Network", verbatim_doc_comment)]
     bind_address: Option<SocketAddr>,
 
@@ -69,12 +75,16 @@ pub struct Config {
           help_heading = "Network", verbatim_doc_comment)]
     max_in_flight: u32,
 
-    /// 1 lets a server without access control listen where other machines reach it: whoever
-    /// does can read and write everything. It is said in the log each minute. With 0 it does not start.
+    /// 1 lets a server without JWT_SECRET or ADMIN_API_KEY listen where other machines reach it:
+    /// without JWT_SECRET whoever does can read and write everything. It is said in the log each
+    /// minute. With 0 it does not start. What is set is asked for all the same.
     #[arg(long, value_name = "0|1", default_value = "0", default_missing_value = "1", value_parser = flag,
           num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, help_heading = "Network",
           verbatim_doc_comment)]
     presence_insecure: bool,
+
+    #[command(flatten)]
+    access: AccessOptions,
 
     /// Where everything is kept.
     ///   sqlite:PATH      a file, which is created where it does not exist; PATH is taken
@@ -172,6 +182,11 @@ impl Config {
         CommandLine::parse(args)?.resolve(|| Ok(env.clone()))
     }
 
+    /// Takes the secrets from where they stand.
+    fn read_secrets(&mut self, origin: impl Fn(&str) -> Origin) -> Result<(), ConfigError> {
+        self.access.read_secrets(origin)
+    }
+
     /// Refuses what is wrong only in combination.
     fn check(&self) -> Result<(), ConfigError> {
         if let (Some(bind), Some(listen)) = (self.bind_address, self.listen_addr)
@@ -184,8 +199,8 @@ impl Config {
         if !timeout.is_zero() && self.heartbeat_flush_interval_ms > limit {
             return Err(ConfigError::SlowFlush { timeout, limit });
         }
-        if !self.is_loopback() && !self.presence_insecure {
-            return Err(ConfigError::Unprotected { bind: self.bind() });
+        if let Some(missing) = self.lacks().filter(|_| !self.presence_insecure) {
+            return Err(ConfigError::Unprotected { bind: self.bind(), missing });
         }
         Ok(())
     }
@@ -202,10 +217,37 @@ impl Config {
         self.bind().ip().to_canonical().is_loopback()
     }
 
-    /// Whether other machines reach a server that asks nobody who they are: to be said in the log each minute.
+    /// The secrets that are not set where other machines reach the server.
+    fn lacks(&self) -> Option<&'static str> {
+        self.access.missing().filter(|_| !self.is_loopback())
+    }
+
+    /// Whether other machines reach a server that asks no user who they are.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.is_loopback()
+        !self.is_loopback() && !self.access.has_tokens()
+    }
+
+    /// What follows from the secrets that are not set where other machines reach the server: to be said in the log
+    /// each minute.
+    #[must_use]
+    pub fn exposure(&self) -> Option<&'static str> {
+        self.lacks().map(|_| match self.is_open() {
+            true => "without JWT_SECRET whoever reaches this address can read and write everything",
+            false => "without ADMIN_API_KEY nobody can use what needs a key",
+        })
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access.access(self.is_loopback())
+    }
+
+    /// The pages of other servers that browsers let ask this one.
+    #[must_use]
+    pub fn cors_origins(&self) -> Origins {
+        self.access.cors_origins()
     }
 
     /// How many connections may be open at once; never 0.
@@ -280,16 +322,19 @@ impl Config {
 
     /// Every variable with the value that counts, in the order of `--help`; empty is unset.
     ///
-    /// It can be shown: no setting that is accepted holds a secret.
+    /// It can be shown: a secret is `***`, and no other setting that is accepted holds one.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let bind = self.bind().to_string();
-        vec![
+        let mut settings = vec![
             ("BIND_ADDRESS", bind.clone()),
             ("LISTEN_ADDR", bind),
             ("MAX_CONNECTIONS", self.max_connections.to_string()),
             ("MAX_IN_FLIGHT", self.max_in_flight.to_string()),
             ("PRESENCE_INSECURE", u8::from(self.presence_insecure).to_string()),
+        ];
+        settings.extend(self.access.settings());
+        settings.extend([
             ("DATABASE_URL", self.database_url.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("DURABILITY", value::durability_name(self.durability).to_owned()),
             ("HEARTBEAT_TIMEOUT_SECS", self.heartbeat_timeout_secs.as_secs().to_string()),
@@ -300,7 +345,8 @@ impl Config {
             ("SUMMARY_INTERVAL_SECS", self.summary_interval_secs.as_secs().to_string()),
             ("LOG_FORMAT", self.log_format.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("ACCESS_LOG", u8::from(self.access_log).to_string()),
-        ]
+        ]);
+        settings
     }
 
     /// What `check-config` prints: `NAME=value`, one per line.
@@ -315,6 +361,7 @@ impl Config {
     pub fn summary(&self) -> impl fmt::Display {
         let (bind, store, zone) = (self.bind(), self.store(), self.presence_timezone.name().to_owned());
         let durability = value::durability_name(self.durability);
+        let has_tokens = self.access.has_tokens();
         let (timeout, window) = (self.heartbeat_timeout_secs.as_secs(), self.online_window_seconds.as_secs());
         fmt::from_fn(move |f| {
             write!(f, "listening on {bind}, keeping everything in {store}")?;
@@ -325,7 +372,8 @@ impl Config {
                 0 => write!(f, ", nobody is Offline by silence")?,
                 secs => write!(f, ", Offline after {secs} s of silence")?,
             }
-            write!(f, ", online for {window} s, days of {zone}")
+            write!(f, ", online for {window} s, days of {zone}")?;
+            if has_tokens { f.write_str(", users need a token") } else { Ok(()) }
         })
     }
 }

@@ -51,6 +51,14 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "must be an IP address and a port, as in 127.0.0.1:3000 or [::1]:3000".to_owned())
 }
 
+/// A name that tokens carry.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    match text.len() <= 256 && text.trim() == text && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err("must be 1 to 256 bytes without control characters or outer white space".to_owned()),
+    }
+}
+
 /// A zone of the bundled database.
 pub(super) fn zone(text: &str) -> Result<Zone, String> {
     Zone::new(text).map_err(|_| "must be the IANA name of a time zone, as in Europe/Berlin".to_owned())

@@ -1,0 +1,53 @@
+//! Who asks.
+
+use presence_core::UserId;
+
+/// Who asks, as far as the server knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Principal {
+    /// Nobody was asked who they are, so everybody may do everything.
+    Anyone,
+    /// The holder of a valid token.
+    #[non_exhaustive]
+    Bearer {
+        /// The `sub` of the token.
+        user: UserId,
+        /// Whether its `scope` has `admin`.
+        is_admin: bool,
+    },
+}
+
+impl Principal {
+    /// Whether what concerns `user` may be read and written.
+    ///
+    /// ```
+    /// use presence_core::UserId;
+    /// use presence_server::auth::Principal;
+    ///
+    /// assert!(Principal::Anyone.may_act_for(&UserId::new("alice")?));
+    /// # Ok::<(), presence_core::Rejection>(())
+    /// ```
+    #[must_use]
+    pub fn may_act_for(&self, user: &UserId) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Bearer { user: own, is_admin } => *is_admin || own == user,
+        }
+    }
+
+    /// Whether what concerns all users may be read.
+    #[must_use]
+    pub const fn is_admin(&self) -> bool {
+        matches!(self, Self::Anyone | Self::Bearer { is_admin: true, .. })
+    }
+
+    /// The user that a token names.
+    #[must_use]
+    pub const fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Anyone => None,
+            Self::Bearer { user, .. } => Some(user),
+        }
+    }
+}
