@@ -21,22 +21,40 @@ use utoipa::{
     },
 };
 
-use crate::{openapi::schemas, problem::Problem};
+use crate::{
+    auth::{self, Principal},
+    openapi::schemas,
+    problem::Problem,
+};
 
 /// The longest body of a single item, in bytes.
 pub(crate) const ITEM_BYTES: usize = 64 * 1024;
 /// The longest body of a batch, in bytes.
 pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
 
-/// The user that the path names.
+/// Who asks. A route that needs to know it, and stands in a group that asks for no token, is closed to everybody.
+pub(crate) struct Asker(pub(crate) Principal);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let principal = parts.extensions.get().cloned();
+        principal.map(Self).ok_or_else(|| Problem::unauthorized(auth::MISSING))
+    }
+}
+
+/// The user that the path names, whom whoever asks may act for.
 pub(crate) struct PathUser(pub(crate) UserId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathUser {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Asker(principal) = Asker::from_request_parts(parts, state).await?;
         let segments = Segments::from_request_parts(parts, state).await?;
-        Ok(Self(UserId::new(segments.named("user_id").unwrap_or_default())?))
+        let user = UserId::new(segments.named("user_id").unwrap_or_default())?;
+        if principal.may_act_for(&user) { Ok(Self(user)) } else { Err(Problem::forbidden()) }
     }
 }
 

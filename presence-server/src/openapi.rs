@@ -14,14 +14,14 @@ use utoipa::{
         Components, OpenApi, Ref, RefOr, Response, ResponseBuilder,
         content::ContentBuilder,
         header::HeaderBuilder,
-        path::{Operation, PathItem},
+        path::{Operation, Parameter, PathItem},
         schema::{ObjectBuilder, Type},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{AppState, problem, router};
+use crate::{AppState, auth::Credential, problem, router};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -68,29 +68,11 @@ use crate::{AppState, problem, router};
 )]
 struct About;
 
-/// The document without its routes.
-pub(crate) fn about() -> OpenApi {
-    About::openapi()
-}
-
-/// Who may ask.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Access {
-    /// Everybody.
-    Open,
-    /// Whoever has a token of a user.
-    Bearer,
-    /// Whoever has the key of those who run the server.
-    AdminKey,
-}
-
-/// Says of every operation of `group` who may ask for it.
-pub(crate) fn secured(access: Access, mut group: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
-    let requirements = match access {
-        Access::Open => vec![],
-        Access::Bearer => vec![SecurityRequirement::new("bearer", [""; 0])],
-        Access::AdminKey => vec![SecurityRequirement::new("adminKey", [""; 0])],
-    };
+/// Says of every operation of `group` which credential it asks for.
+fn secured(credential: Credential, mut group: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
+    let requirement =
+        |(scheme, scopes): (&str, &[&str])| SecurityRequirement::new(scheme, scopes.iter().copied());
+    let requirements: Vec<_> = credential.scheme().map(requirement).into_iter().collect();
     for operation in operations(group.get_openapi_mut()) {
         operation.security = Some(requirements.clone());
     }
@@ -105,7 +87,9 @@ pub(crate) fn secured(access: Access, mut group: OpenApiRouter<AppState>) -> Ope
 #[must_use]
 pub fn openapi() -> &'static str {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-        let mut document = router::routes().into_openapi();
+        let groups = router::groups().map(|(credential, group)| secured(credential, group));
+        let about = OpenApiRouter::with_openapi(About::openapi());
+        let mut document = groups.into_iter().fold(about, OpenApiRouter::merge).into_openapi();
         complete(&mut document);
         // A document of maps and text always serialises.
         document.to_pretty_json().unwrap_or_default() + "\n"
@@ -121,7 +105,7 @@ struct Shared {
     applies: fn(&Operation) -> bool,
 }
 
-const SHARED: [Shared; 9] = [
+const SHARED: [Shared; 10] = [
     Shared {
         status: "400",
         name: "InvalidRequest",
@@ -138,7 +122,7 @@ const SHARED: [Shared; 9] = [
         status: "403",
         name: "Forbidden",
         description: "The token does not reach this user (`FORBIDDEN`).",
-        applies: |operation| needs(operation, "bearer"),
+        applies: reaches_one_user_or_all,
     },
     Shared {
         status: "408",
@@ -164,6 +148,12 @@ const SHARED: [Shared; 9] = [
         description: "The path and query have more than 8 KiB (`URI_TOO_LONG`).",
         applies: |_| true,
     },
+    Shared {
+        status: "429",
+        name: "TooManyKeys",
+        description: "The address has shown ten wrong keys within a minute (`TOO_MANY_REQUESTS`).",
+        applies: |operation| needs(operation, Credential::OperationsKey),
+    },
     Shared { status: "500", name: "Fault", description: "A fault of the server.", applies: |_| true },
     Shared {
         status: "503",
@@ -186,9 +176,20 @@ fn is_guarded(operation: &Operation) -> bool {
     operation.security.as_ref().is_some_and(|requirements| !requirements.is_empty())
 }
 
-fn needs(operation: &Operation, scheme: &str) -> bool {
-    let requirement = SecurityRequirement::new(scheme, [""; 0]);
-    operation.security.as_ref().is_some_and(|requirements| requirements.contains(&requirement))
+/// A heartbeat of the presence surface names its user in the body, and says so itself.
+fn reaches_one_user_or_all(operation: &Operation) -> bool {
+    let is_user = |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(parameter) if parameter.name == "user_id");
+    operation.parameters.iter().flatten().any(is_user) || needs(operation, Credential::AdminToken)
+}
+
+fn needs(operation: &Operation, credential: Credential) -> bool {
+    operation.security.as_ref().is_some_and(|all| *all == requirements(credential))
+}
+
+fn requirements(credential: Credential) -> Vec<SecurityRequirement> {
+    let requirement =
+        |(scheme, scopes): (&str, &[&str])| SecurityRequirement::new(scheme, scopes.iter().copied());
+    credential.scheme().map(requirement).into_iter().collect()
 }
 
 /// Adds the schemes, the shared answers, and the shape of every problem.
@@ -213,7 +214,12 @@ fn complete(document: &mut OpenApi) {
         let mut response = ResponseBuilder::new().description(description).build();
         with_problem(&mut response);
         response.headers.insert("X-Request-Id".to_owned(), RefOr::Ref(Ref::new(REQUEST_ID)));
-        if status == "503" {
+        if status == "401" {
+            let header = HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String)));
+            let header = header.description(Some("The kind of credential that is asked for."));
+            response.headers.insert("WWW-Authenticate".to_owned(), header.build().into());
+        }
+        if matches!(status, "429" | "503") {
             let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
             let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("In how many seconds."));
             response.headers.insert("Retry-After".to_owned(), header.build().into());

@@ -1,5 +1,7 @@
 //! Every error that a client sees, in one table and one shape: problem JSON (RFC 9457).
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
@@ -25,6 +27,7 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     retry_after: Option<u32>,
+    challenge: Option<&'static str>,
 }
 
 /// Why a request was refused, or failed.
@@ -53,7 +56,7 @@ pub(crate) struct Document<'a> {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None }
+        Self { status, code, detail: detail.into(), retry_after: None, challenge: None }
     }
 
     pub(crate) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
@@ -109,6 +112,30 @@ impl Problem {
     pub(crate) fn unavailable(code: &'static str, detail: &'static str) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         Self { retry_after: Some(1), ..problem }
+    }
+
+    /// The credential is missing or refused; `challenge` says which kind is asked for.
+    pub(crate) fn unauthorized(challenge: &'static str) -> Self {
+        let problem =
+            Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "the request needs a valid credential");
+        Self { challenge: Some(challenge), ..problem }
+    }
+
+    /// The credential is valid and does not reach so far.
+    pub(crate) fn forbidden() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "FORBIDDEN",
+            "the token reaches its own user; others take the scope admin",
+        )
+    }
+
+    /// The address has shown too many wrong keys.
+    pub(crate) fn too_many_keys(retry_after: Duration) -> Self {
+        let problem =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "too many keys were wrong; wait");
+        let seconds = retry_after.as_millis().div_ceil(1000);
+        Self { retry_after: u32::try_from(seconds).ok(), ..problem }
     }
 
     pub(crate) const fn code(&self) -> &'static str {
@@ -201,6 +228,9 @@ pub(crate) fn finish(mut response: Response, path: &str, id: &RequestId, traffic
         headers.remove(header::CONTENT_LENGTH);
         if let Some(seconds) = problem.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(challenge) = problem.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
     }
     let headers = response.headers_mut();

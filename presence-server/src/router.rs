@@ -5,9 +5,10 @@ use tower::util::option_layer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    AppState, cors,
+    AppState,
+    auth::Credential,
+    cors,
     metrics::Observe,
-    openapi::{Access, about, secured},
     problem,
     routes::{checkpoints, docs, health, heartbeat, metrics, presence, status, summaries, users},
 };
@@ -24,7 +25,8 @@ use crate::{
 /// # let _ = router;
 /// ```
 pub fn app(state: AppState) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let guarded = groups().map(|(credential, group)| credential.guard(group.split_for_parts().0, &state));
+    let router = guarded.into_iter().fold(Router::new(), Router::merge);
     router
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::unknown_method)
@@ -33,8 +35,9 @@ pub fn app(state: AppState) -> Router {
         .layer(Observe::new(state))
 }
 
-/// All routes with what each says of itself, by who may ask. Methods and paths stand with the handlers.
-pub(crate) fn routes() -> OpenApiRouter<AppState> {
+/// All routes with what each says of itself, by the credential that they ask for. Methods and paths stand with the
+/// handlers.
+pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 5] {
     let users = OpenApiRouter::new()
         .routes(routes!(checkpoints::report, checkpoints::history))
         .routes(routes!(checkpoints::one))
@@ -46,8 +49,8 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
     let presence = OpenApiRouter::new()
         .routes(routes!(presence::heartbeat))
         .routes(routes!(presence::heartbeats))
-        .routes(routes!(presence::online_count))
-        .routes(routes!(presence::online_users));
+        .routes(routes!(presence::online_count));
+    let everybody = OpenApiRouter::new().routes(routes!(presence::online_users));
     let health = OpenApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(health::presence_health))
@@ -59,9 +62,11 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(docs::find))
         .routes(routes!(docs::page))
         .routes(routes!(docs::file));
-    OpenApiRouter::with_openapi(about())
-        .merge(secured(Access::Bearer, users))
-        .merge(secured(Access::Bearer, presence))
-        .merge(secured(Access::Open, health))
-        .merge(secured(Access::AdminKey, operations))
+    [
+        (Credential::Token, users),
+        (Credential::Token, presence),
+        (Credential::AdminToken, everybody),
+        (Credential::Open, health),
+        (Credential::OperationsKey, operations),
+    ]
 }

@@ -6,10 +6,12 @@ mod access;
 mod admin_keys;
 mod claims;
 mod failures;
+mod guard;
 mod principal;
 mod secret;
 mod tokens;
 
+pub(crate) use self::guard::{Credential, MISSING};
 pub use self::{
     access::{Access, Denied},
     admin_keys::{AdminKeys, BadKeys},

@@ -12,7 +12,7 @@ const LONGEST: usize = 8 * 1024;
 /// How far the clocks of issuer and server may be apart.
 const LEEWAY: Duration = Duration::from_secs(30);
 /// The scope that may act for other users.
-const ADMIN: &str = "admin";
+pub(super) const ADMIN: &str = "admin";
 
 /// What a bearer token is judged by; cheap to clone.
 ///

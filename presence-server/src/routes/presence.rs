@@ -21,7 +21,8 @@ use utoipa::{
 
 use crate::{
     AppState,
-    extract::{BatchBody, Params, Whole, parse, parse_object},
+    auth::Principal,
+    extract::{Asker, BatchBody, Params, Whole, parse, parse_object},
     openapi::schemas,
     problem::Problem,
     routes::{DURABILITY, IN_MEMORY},
@@ -45,6 +46,7 @@ struct Beat<'a> {
     /// When it was given.
     #[schema(value_type = schemas::UnixSeconds)]
     client_ts: Whole,
+    /// Without it: the user of the token, where there is one. Another user needs the scope `admin`.
     #[schema(value_type = Option<schemas::UserIdOrNumber>)]
     #[serde(borrow, default)]
     user_id: Option<Name<'a>>,
@@ -80,18 +82,24 @@ impl ToSchema for Batch {
 }
 
 impl Beat<'_> {
-    fn heartbeat(self) -> Result<Heartbeat, Problem> {
+    /// The heartbeat of the user whom the body names, or else of whoever asks.
+    fn heartbeat(self, principal: &Principal) -> Result<Heartbeat, Problem> {
         let install = InstallId::new(self.install_id.into_owned())?;
         if self.app_version.is_empty() || self.app_version.chars().count() > 64 {
             return Err(Problem::bad_request("INVALID_APP_VERSION", "an app version is 1 to 64 characters"));
         }
         let at = Timestamp::from_secs(self.client_ts.0)?;
-        let heartbeat = match self.user_id {
+        let named = match self.user_id {
+            None => None,
+            Some(Name::Number(Whole(number))) => Some(UserId::new(number.to_string())?),
+            Some(Name::Text(name)) => Some(UserId::new(name.into_owned())?),
+        };
+        if named.as_ref().is_some_and(|user| !principal.may_act_for(user)) {
+            return Err(Problem::forbidden());
+        }
+        let heartbeat = match named.or_else(|| principal.user().cloned()) {
             None => Heartbeat::of_install(install),
-            Some(Name::Number(Whole(number))) => {
-                Heartbeat::of_user(UserId::new(number.to_string())?).on(install)
-            }
-            Some(Name::Text(name)) => Heartbeat::of_user(UserId::new(name.into_owned())?).on(install),
+            Some(user) => Heartbeat::of_user(user).on(install),
         };
         Ok(heartbeat.at(at))
     }
@@ -115,15 +123,17 @@ struct Accepted {
         (status = 200, description = "Taken.", body = Accepted,
             headers(("Presence-Durability" = schemas::Durability, description = "What it survives.")),
             example = json!({"ok": true, "serverTs": 1_717_161_600_000_i64})),
+        (status = 403, description = "The token does not reach the user of the body (`FORBIDDEN`)."),
         (status = 410, description = "The user was erased at or after the timestamp (`USER_ERASED`)."),
     ),
 )]
 pub(crate) async fn heartbeat(
     State(state): State<AppState>,
+    Asker(principal): Asker,
     BatchBody(body): BatchBody,
 ) -> Result<Response, Problem> {
     let beat: Beat<'_> = parse_object(&body)?;
-    let taken = state.beats().beat(beat.heartbeat()?).await?;
+    let taken = state.beats().beat(beat.heartbeat(&principal)?).await?;
     state.metrics().heartbeats([Ok(&taken)]);
     let durability = match taken {
         Taken::Committed(_) => HeaderValue::from_static(state.settings().durability),
@@ -171,6 +181,7 @@ struct Refused {
 )]
 pub(crate) async fn heartbeats(
     State(state): State<AppState>,
+    Asker(principal): Asker,
     BatchBody(body): BatchBody,
 ) -> Result<Response, Problem> {
     let items: Vec<&RawValue> = parse(&body)?;
@@ -179,7 +190,7 @@ pub(crate) async fn heartbeats(
     }
     let (mut heartbeats, mut places, mut errors) = (Vec::with_capacity(items.len()), Vec::new(), Vec::new());
     for (index, item) in items.iter().enumerate() {
-        match parse_object::<Beat<'_>>(item.get().as_bytes()).and_then(Beat::heartbeat) {
+        match parse_object::<Beat<'_>>(item.get().as_bytes()).and_then(|beat| beat.heartbeat(&principal)) {
             Ok(heartbeat) => {
                 heartbeats.push(heartbeat);
                 places.push(index);

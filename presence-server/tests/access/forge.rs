@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 /// The secret of the server under test.
 pub(crate) const SECRET: &str = "canaryjwt-vd3sY0kqX1m8ZrT5uQ9wLc2hNf7eJbA6";
+/// The key of its operators.
+pub(crate) const KEY: &str = "canarykey-K7pWx2eRt9yUi4oPa6sDf8gHj1kLz3xC";
 /// The second of 2024-05-31 13:20:00 UTC, at which its clock stands.
 pub(crate) const NOW: i64 = 1_717_161_600;
 /// The header of a plain token.
