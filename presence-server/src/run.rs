@@ -119,6 +119,8 @@ impl Server {
     /// The port or the store failed, or a job died.
     pub async fn serve(self) -> Result<(), RunError> {
         let Self { config, state, sqlite, listener, address } = self;
+        // Before it says that it listens: whoever reads that may tell it to end.
+        let told = told_to_end();
         tracing::info!("listening on http://{address}");
         let stop = CancellationToken::new();
         let mut jobs = start_jobs(&config, &state, &stop);
@@ -127,11 +129,12 @@ impl Server {
         let mut serving = std::pin::pin!(serve(listener, app(state.clone()), limits, traffic, stop.clone()));
         let served = tokio::select! {
             served = &mut serving => served,
-            () = told_to_end() => {
+            () = told => {
                 tracing::info!("ending: no new requests");
                 stop.cancel();
+                let told_twice = told_to_end();
                 tokio::spawn(async {
-                    told_to_end().await;
+                    told_twice.await;
                     tracing::warn!("told twice: ending at once");
                     std::process::exit(1);
                 });
@@ -204,21 +207,26 @@ fn start<F>(
     });
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn told_to_end() {
+/// Waits for SIGTERM or SIGINT; one that comes after the call and before the first poll counts.
+fn told_to_end() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)))
+    };
+    async move {
+        #[cfg(unix)]
+        if let Ok((mut terminate, mut interrupt)) = signals {
             tokio::select! {
                 _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
             }
             return;
         }
-    }
-    // Without signals of its own the process can only be killed.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+        // Without signals of its own the process can only be killed.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
