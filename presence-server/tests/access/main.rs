@@ -5,6 +5,7 @@ mod cors;
 mod forge;
 mod keys;
 mod matrix;
+mod process;
 mod server;
 mod spoof;
 mod tokens;
