@@ -7,11 +7,15 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
+
+/// Long for a server that answers, short for somebody who waits for a hanging one.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server, killed when the test ends.
 struct Server {
@@ -102,7 +106,33 @@ impl Client {
 }
 
 /// What writers were told, by user: the numbers of their reports that were answered 201, in order.
-type Acknowledged = Arc<Mutex<BTreeMap<String, Vec<u64>>>>;
+#[derive(Clone, Default)]
+struct Acknowledged(Arc<(Mutex<Numbers>, Condvar)>);
+
+type Numbers = BTreeMap<String, Vec<u64>>;
+
+impl Acknowledged {
+    fn add(&self, user: &str, number: u64) {
+        let (numbers, added) = &*self.0;
+        numbers.lock().expect("a lock").entry(user.to_owned()).or_default().push(number);
+        added.notify_all();
+    }
+
+    fn count(&self) -> usize {
+        self.numbers().values().map(Vec::len).sum()
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.0.0.lock().expect("a lock")
+    }
+
+    /// Waits until so many were acknowledged. Writers whose server fails panic, and would leave this waiting for ever.
+    fn wait_for(&self, count: usize) {
+        let is_short = |numbers: &mut Numbers| numbers.values().map(Vec::len).sum::<usize>() < count;
+        let waited = self.0.1.wait_timeout_while(self.numbers(), PATIENCE, is_short).expect("a lock");
+        assert!(!waited.1.timed_out(), "fewer than {count} acknowledged in {PATIENCE:?}");
+    }
+}
 
 /// Writers that report until the server is gone or they are told to stop.
 fn writers(
@@ -114,16 +144,14 @@ fn writers(
 ) -> Vec<thread::JoinHandle<()>> {
     let writers = (0..count).map(|writer| {
         let (mut client, user) = (server.connect(), format!("{prefix}-{writer}"));
-        let (acknowledged, stop) = (Arc::clone(acknowledged), Arc::clone(stop));
+        let (acknowledged, stop) = (acknowledged.clone(), Arc::clone(stop));
         thread::spawn(move || {
             for number in 0.. {
                 let state = if number % 2 == 0 { "Working" } else { "Idle" };
                 let body = format!(r#"{{"state":"{state}","content":{number}}}"#);
                 let answer = client.ask(&format!("POST /users/{user}/checkpoints"), &body);
                 match answer {
-                    Ok((201, _)) => {
-                        acknowledged.lock().expect("a lock").entry(user.clone()).or_default().push(number)
-                    }
+                    Ok((201, _)) => acknowledged.add(&user, number),
                     Ok((status, body)) => panic!("{status} {body}"),
                     Err(_) => return,
                 }
@@ -138,7 +166,7 @@ fn writers(
 
 /// Everything acknowledged is there once, in order, and beside it at most the report that was under way.
 fn assert_kept(server: &Server, acknowledged: &Acknowledged) -> usize {
-    let acknowledged = acknowledged.lock().expect("a lock");
+    let acknowledged = acknowledged.numbers();
     for (user, numbers) in acknowledged.iter() {
         let (_, export) = export(server, user);
         let records = export.lines().map(|line| serde_json::from_str(line).expect("JSON"));
@@ -162,13 +190,10 @@ fn a_killed_server_loses_nothing_it_acknowledged() {
     for kill in 0..KILLS {
         let mut server = Server::start(&database, &[("HEARTBEAT_TIMEOUT_SECS", "0")]);
         let stop = Arc::new(AtomicBool::new(false));
+        let before = acknowledged.count();
         let writers = writers(&server, 32, &format!("round{kill}"), &acknowledged, &stop);
         // Killed after a number of answers that differs from round to round, from the very first on.
-        let before = acknowledged.lock().expect("a lock").values().map(Vec::len).sum::<usize>();
-        let until = before + 1 + (kill * kill) as usize;
-        while acknowledged.lock().expect("a lock").values().map(Vec::len).sum::<usize>() < until {
-            thread::yield_now();
-        }
+        acknowledged.wait_for(before + 1 + (kill * kill) as usize);
         server.child.kill().expect("it runs");
         writers.into_iter().for_each(|writer| writer.join().expect("a writer"));
     }

@@ -1,22 +1,33 @@
-//! Where one request ends and the next head begins.
+//! Where one request ends and the next head begins, and whether a head is one.
 //!
-//! hyper merges two equal `Content-Length` lines and removes one that stands beside `Transfer-Encoding` before any
-//! handler sees the request, and keeps the connection. A proxy in front that goes by the other header then takes a
-//! part of one client's request for the start of another's. So the lines are counted here, in the raw bytes.
+//! hyper answers a head that does not parse by itself, without a body. It also merges two equal `Content-Length`
+//! lines and removes one that stands beside `Transfer-Encoding` before any handler sees the request, and keeps the
+//! connection; a proxy in front that goes by the other header then takes a part of one client's request for the
+//! start of another's. So heads are judged here, in the raw bytes, by rules that are stricter than hyper's: what
+//! passes is a request to hyper as well, and what does not is answered like every other error.
 
-/// Header lines are compared up to this length; a framing header that is longer is refused.
-const LINE_BYTES: usize = 128;
+use axum::http::Uri;
 
-/// What a head says about the bytes after it.
+use super::limits::Limits;
+use super::verdict::Verdict;
+
+/// What the bytes that were received are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub(super) enum Verdict {
-    /// A body of known length, or none: the next head can be found.
-    Bounded = 1,
-    /// A chunked body or an upgrade: what follows is not looked at, so no other request may follow.
-    Unbounded = 2,
-    /// More than one length: nobody can say where the body ends.
-    Ambiguous = 3,
+pub(super) enum Found {
+    /// The front of a head that goes on: nothing may be read yet.
+    Part,
+    /// So many bytes of a body, or of what nobody looks at: they may be read.
+    Body(usize),
+    /// A head of so many bytes, which may be read unless the verdict refuses it. Nothing is looked at after a refusal.
+    Head(usize, Verdict),
+}
+
+/// Tells heads from bodies in the bytes of a connection.
+#[derive(Debug)]
+pub(super) struct Framing {
+    state: State,
+    head_bytes: usize,
+    max_headers: usize,
 }
 
 #[derive(Debug)]
@@ -26,33 +37,15 @@ enum State {
     Opaque,
 }
 
-#[derive(Debug, Default)]
-struct Head {
-    has_started: bool,
-    has_request_line: bool,
-    line: Vec<u8>,
-    line_length: usize,
-    lengths: usize,
-    length: u64,
-    is_encoded: bool,
-    is_upgrade: bool,
-    is_malformed: bool,
-}
-
-/// Cuts the bytes of a connection so that no read goes past the end of a head or of a body of known length.
-#[derive(Debug)]
-pub(super) struct Framing {
-    state: State,
-}
-
 impl Framing {
-    pub(super) fn new() -> Self {
-        Self { state: State::Head(Head::default()) }
+    pub(super) fn new(limits: &Limits) -> Self {
+        let state = State::Head(Head::default());
+        Self { state, head_bytes: limits.head_bytes, max_headers: limits.max_headers }
     }
 
     /// Whether a head has begun and not ended.
     pub(super) fn has_started(&self) -> bool {
-        matches!(&self.state, State::Head(head) if head.has_started)
+        matches!(&self.state, State::Head(head) if head.seen > 0)
     }
 
     /// Whether the client may be in the middle of something: a head, a body, or what nobody looks at.
@@ -60,92 +53,154 @@ impl Framing {
         self.has_started() || !matches!(self.state, State::Head(_))
     }
 
-    /// Takes from the front of `bytes` what may be read now: at least one byte if there is one. The verdict comes
-    /// with the bytes that end a head.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> (usize, Option<Verdict>) {
+    /// Gives up on the head that has begun: nothing is looked at from here on.
+    pub(super) fn give_up(&mut self) {
+        self.state = State::Opaque;
+    }
+
+    /// Looks at all bytes that were received and may not be read yet; there is at least one. After [`Found::Part`] the
+    /// same bytes come again, with more behind them.
+    pub(super) fn look(&mut self, bytes: &[u8]) -> Found {
         match &mut self.state {
-            State::Opaque => (bytes.len(), None),
+            State::Opaque => Found::Body(bytes.len()),
             State::Body(left) => {
-                let taken = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                *left = left.saturating_sub(taken as u64);
+                let passed = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left = left.saturating_sub(passed as u64);
                 if *left == 0 {
                     self.state = State::Head(Head::default());
                 }
-                (taken, None)
+                Found::Body(passed)
             }
             State::Head(head) => {
-                for (index, &byte) in bytes.iter().enumerate() {
-                    if head.push(byte) {
-                        let verdict = head.verdict();
-                        self.state = match verdict {
-                            Verdict::Bounded if head.length > 0 => State::Body(head.length),
-                            Verdict::Bounded => State::Head(Head::default()),
-                            Verdict::Ambiguous | Verdict::Unbounded => State::Opaque,
-                        };
-                        return (index + 1, Some(verdict));
-                    }
+                let found = head.look(bytes, self.head_bytes, self.max_headers);
+                if let Found::Head(_, verdict) = found {
+                    self.state = match verdict {
+                        Verdict::Bounded if head.length > 0 => State::Body(head.length),
+                        Verdict::Bounded => State::Head(Head::default()),
+                        _ => State::Opaque,
+                    };
                 }
-                (bytes.len(), None)
+                found
             }
         }
     }
 }
 
+/// A head, as far as its lines are known.
+#[derive(Debug, Default)]
+struct Head {
+    /// Bytes that were looked at.
+    seen: usize,
+    /// Where the line begins that has not ended.
+    line: usize,
+    has_request_line: bool,
+    is_http_10: bool,
+    is_upgrade: bool,
+    headers: usize,
+    hosts: usize,
+    lengths: usize,
+    length: u64,
+    encodings: usize,
+}
+
 impl Head {
-    /// Whether `byte` ends the head. Lines end as hyper's parser has it: LF, with or without a CR before it, and
-    /// empty lines before the request line do not count.
-    fn push(&mut self, byte: u8) -> bool {
-        self.has_started = true;
-        if byte != b'\n' {
-            self.line_length = self.line_length.saturating_add(1);
-            if self.line.len() < LINE_BYTES {
-                self.line.push(byte);
+    fn look(&mut self, bytes: &[u8], head_bytes: usize, max_headers: usize) -> Found {
+        // hyper refuses what is too large as well, but at its own limits.
+        while let Some(length) = bytes.get(self.seen..).and_then(|new| new.iter().position(|&b| b == b'\n')) {
+            let (begin, end) = (self.line, self.seen.saturating_add(length));
+            self.seen = end.saturating_add(1);
+            self.line = self.seen;
+            if self.seen > head_bytes {
+                return Found::Head(self.seen, Verdict::TooLarge);
             }
-            return false;
+            // Some take a bare LF for the end of a line, and some do not.
+            let Some(line) = bytes.get(begin..end).and_then(|line| line.strip_suffix(b"\r")) else {
+                return Found::Head(self.seen, Verdict::Malformed);
+            };
+            if let Some(verdict) = self.line(line, max_headers) {
+                return Found::Head(self.seen, verdict);
+            }
         }
-        let is_empty = self.line_length == 0 || (self.line_length == 1 && self.line == b"\r");
-        if is_empty {
-            let is_end = self.has_request_line;
-            self.next_line();
-            return is_end;
-        }
-        if self.has_request_line {
-            self.header();
+        self.seen = bytes.len();
+        if self.seen > head_bytes {
+            Found::Head(self.seen, Verdict::TooLarge)
+        } else if bytes.get(self.line).is_some_and(|&first| first != b'\r' && !is_token(first)) {
+            // What speaks another protocol, TLS for one, may never end a line.
+            Found::Head(self.seen, Verdict::Malformed)
         } else {
-            self.has_request_line = true;
-            self.is_upgrade = self.line.starts_with(b"CONNECT ");
+            Found::Part
         }
-        self.next_line();
-        false
     }
 
-    fn next_line(&mut self) {
-        self.line.clear();
-        self.line_length = 0;
+    /// Takes one line, and gives the verdict where it is known from here on.
+    fn line(&mut self, line: &[u8], max_headers: usize) -> Option<Verdict> {
+        match (line.is_empty(), self.has_request_line) {
+            // Empty lines before a request are passed over.
+            (true, false) => None,
+            (true, true) => Some(self.verdict()),
+            (false, false) => {
+                self.has_request_line = true;
+                self.request_line(line)
+            }
+            (false, true) => {
+                self.headers = self.headers.saturating_add(1);
+                if self.headers > max_headers { Some(Verdict::TooLarge) } else { self.header(line) }
+            }
+        }
     }
 
-    fn header(&mut self) {
-        let Some(colon) = self.line.iter().position(|&byte| byte == b':') else { return };
-        let (name, value) = self.line.split_at(colon);
+    fn request_line(&mut self, line: &[u8]) -> Option<Verdict> {
+        let mut words = line.split(|&byte| byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Some(Verdict::Malformed);
+        };
+        self.is_http_10 = version == b"HTTP/1.0";
+        self.is_upgrade = method == b"CONNECT";
+        let is_version = self.is_http_10 || version == b"HTTP/1.1";
+        let is_method = !method.is_empty() && method.iter().copied().all(is_token);
+        (!is_method || !is_version || !is_target(method, target)).then_some(Verdict::Malformed)
+    }
+
+    fn header(&mut self, line: &[u8]) -> Option<Verdict> {
+        let mut parts = line.splitn(2, |&byte| byte == b':');
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return Some(Verdict::Malformed) };
+        // A line that begins with white space would continue the one before it; its name is no token.
+        if name.is_empty() || !name.iter().copied().all(is_token) || !value.iter().copied().all(is_text) {
+            return Some(Verdict::Malformed);
+        }
+        let value = value.trim_ascii();
         if name.eq_ignore_ascii_case(b"content-length") {
-            let digits = std::str::from_utf8(value[1..].trim_ascii()).ok();
-            let length = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
             self.lengths = self.lengths.saturating_add(1);
-            match length.and_then(|digits| digits.parse().ok()) {
-                Some(length) if self.line_length <= LINE_BYTES => self.length = length,
-                _ => self.is_malformed = true,
+            match length(value) {
+                Some(length) => self.length = length,
+                None => return Some(Verdict::Ambiguous),
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.is_encoded = true;
+            self.encodings = self.encodings.saturating_add(1);
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return Some(Verdict::Encoded);
+            }
+        } else if name.eq_ignore_ascii_case(b"host") {
+            self.hosts = self.hosts.saturating_add(1);
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.is_upgrade = true;
+        } else if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") {
+            return Some(Verdict::Expecting);
         }
+        None
     }
 
+    /// The verdict on a head whose lines are all in order.
     fn verdict(&self) -> Verdict {
-        if self.is_malformed || self.lengths > 1 || (self.lengths == 1 && self.is_encoded) {
+        if self.lengths.saturating_add(self.encodings) > 1 {
             Verdict::Ambiguous
-        } else if self.is_encoded || self.is_upgrade {
+        } else if self.encodings > 0 && self.is_http_10 {
+            Verdict::Encoded
+        } else if self.hosts > 1 || (self.hosts == 0 && !self.is_http_10) {
+            Verdict::Hostless
+        } else if self.encodings > 0 || self.is_upgrade {
             Verdict::Unbounded
         } else {
             Verdict::Bounded
@@ -153,52 +208,76 @@ impl Head {
     }
 }
 
+/// Digits alone: no sign, no list, and nothing that a signed number of 64 bits does not hold.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(value).ok()?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { digits.parse::<i64>().ok()?.try_into().ok() } else { None }
+}
+
+/// A path, a whole address, or what `CONNECT` and `OPTIONS` have instead.
+fn is_target(method: &[u8], target: &[u8]) -> bool {
+    let is_form = match target {
+        [b'/', ..] => true,
+        b"*" => method == b"OPTIONS",
+        _ => method == b"CONNECT" || target.windows(3).any(|three| three == b"://"),
+    };
+    is_form && target.iter().all(u8::is_ascii_graphic) && Uri::try_from(target).is_ok()
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What a header's value may have: no control characters but the tabulator.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The pieces that reads see, whatever the size of the segments.
-    fn pieces(bytes: &str, segment: usize) -> Vec<(String, Option<Verdict>)> {
-        let mut framing = Framing::new();
-        let mut pieces = Vec::new();
-        let mut piece = String::new();
-        for segment in bytes.as_bytes().chunks(segment) {
-            let mut rest = segment;
-            while !rest.is_empty() {
-                let (taken, verdict) = framing.take(rest);
-                assert!(taken > 0);
-                piece.push_str(std::str::from_utf8(&rest[..taken]).unwrap());
-                rest = &rest[taken..];
-                if verdict.is_some() {
-                    pieces.push((std::mem::take(&mut piece), verdict));
-                }
-            }
-        }
-        pieces.push((piece, None));
-        pieces
+    fn framing() -> Framing {
+        Framing::new(&Limits::default())
     }
 
+    /// The verdicts on these bytes, the same whatever the size of the segments.
     fn verdicts(bytes: &str) -> Vec<Verdict> {
-        let whole: Vec<_> =
-            pieces(bytes, bytes.len()).into_iter().filter_map(|(_, verdict)| verdict).collect();
-        for segment in 1..8 {
-            let cut: Vec<_> = pieces(bytes, segment).into_iter().filter_map(|(_, verdict)| verdict).collect();
-            assert_eq!(whole, cut, "segments of {segment}");
-        }
+        let judged = |segment: usize| {
+            let (mut framing, mut held, mut verdicts) = (framing(), Vec::new(), Vec::new());
+            for segment in bytes.as_bytes().chunks(segment) {
+                held.extend_from_slice(segment);
+                while !held.is_empty() {
+                    match framing.look(&held) {
+                        Found::Part => break,
+                        Found::Body(passed) => held.drain(..passed),
+                        Found::Head(passed, verdict) => {
+                            verdicts.push(verdict);
+                            held.drain(..passed)
+                        }
+                    };
+                }
+            }
+            verdicts
+        };
+        let whole = judged(bytes.len());
+        (1..8).for_each(|segment| assert_eq!(whole, judged(segment), "segments of {segment}"));
         whole
     }
 
     #[test]
     fn a_read_stops_at_the_end_of_a_head_and_of_its_body() {
-        let bytes = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiGET / HTTP/1.1\n\nGET";
-        let (head, next) = ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", "GET / HTTP/1.1\n\n");
-        let mut framing = Framing::new();
-        assert_eq!(framing.take(bytes.as_bytes()), (head.len(), Some(Verdict::Bounded)));
-        assert_eq!(framing.take(&bytes.as_bytes()[head.len()..]), (2, None));
-        assert_eq!(framing.take(&bytes.as_bytes()[head.len() + 2..]), (next.len(), Some(Verdict::Bounded)));
+        let bytes = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhiGET / HTTP/1.0\r\n\r\nGET";
+        let (head, next) = (47, 20);
+        let mut framing = framing();
+        assert_eq!(framing.look(bytes), Found::Head(head, Verdict::Bounded));
+        assert_eq!(framing.look(&bytes[head..]), Found::Body(2));
+        assert_eq!(framing.look(&bytes[head + 2..]), Found::Head(next, Verdict::Bounded));
         assert!(!framing.has_started());
-        assert_eq!(framing.take(b"GET"), (3, None));
+        assert_eq!(framing.look(b"GET"), Found::Part);
         assert!(framing.has_started());
+        assert_eq!(framing.look(b"GET / HTTP/1.0\r\n\r\n"), Found::Head(18, Verdict::Bounded));
     }
 
     #[test]
@@ -207,28 +286,40 @@ mod tests {
             "Content-Length: 1\r\nContent-Length: 2",
             "Content-Length: 1\r\nX: y\r\ncontent-length:1",
             "Content-Length: 1\r\nTransfer-Encoding: chunked",
-            "transfer-encoding: chunked\nCONTENT-LENGTH: 1",
+            "transfer-encoding: chunked\r\nCONTENT-LENGTH: 1",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
             "Content-Length: +1",
             "Content-Length: 1, 1",
+            "Content-Length: 9223372036854775808",
             "Content-Length:",
         ] {
-            let bytes = format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n");
-            assert_eq!(verdicts(&bytes), [Verdict::Ambiguous], "{headers}");
+            let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n");
+            assert_eq!(verdicts(&bytes)[0], Verdict::Ambiguous, "{headers}");
         }
-        let padded = format!("POST / HTTP/1.1\r\nContent-Length:{}1\r\n\r\n", " ".repeat(LINE_BYTES));
-        assert_eq!(verdicts(&padded), [Verdict::Ambiguous]);
     }
 
     #[test]
     fn nothing_follows_a_chunked_body_or_an_upgrade() {
-        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n";
-        assert_eq!(verdicts(chunked), [Verdict::Unbounded]);
-        assert_eq!(verdicts("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\x01\n\n"), [Verdict::Unbounded]);
-        assert_eq!(verdicts("CONNECT a:1 HTTP/1.1\r\n\r\nx\n\n"), [Verdict::Unbounded]);
+        let after = "Host: a\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for first in [
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+            "GET / HTTP/1.1\r\nUpgrade: websocket\r\n",
+            "CONNECT a:1 HTTP/1.1\r\n",
+        ] {
+            assert_eq!(verdicts(&format!("{first}{after}")), [Verdict::Unbounded]);
+        }
     }
 
     #[test]
     fn empty_lines_before_a_head_belong_to_it() {
-        assert_eq!(verdicts("\r\n\nGET / HTTP/1.1\r\n\r\n\r\nGET / HTTP/1.1\n\n"), [Verdict::Bounded; 2]);
+        let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(verdicts(&format!("\r\n\r\n{head}\r\n{head}")), [Verdict::Bounded; 2]);
+    }
+
+    #[test]
+    fn a_head_that_cannot_become_one_is_refused_before_it_ends() {
+        for begun in ["\u{16}\u{3}\u{1}", "GET /\r\n", "GET / HTTP/1.1\r\n Host", "GET / HTTP/1.1\n"] {
+            assert_eq!(verdicts(begun)[0], Verdict::Malformed, "{begun:?}");
+        }
     }
 }
