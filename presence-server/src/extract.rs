@@ -164,7 +164,7 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
         let error: &dyn std::error::Error = &error;
         let is_limit = std::iter::successors(Some(error), |error| error.source())
             .any(|error| error.is::<http_body_util::LengthLimitError>());
-        if is_limit { too_large(limit) } else { Problem::body_incomplete() }
+        if is_limit { too_large(limit) } else { Problem::body_timed_out() }
     })
 }
 

@@ -127,7 +127,7 @@ const SHARED: [Shared; 10] = [
     Shared {
         status: "408",
         name: "BodyIncomplete",
-        description: "The body did not arrive in time (`BODY_INCOMPLETE`).",
+        description: "The body did not arrive in time (`BODY_TIMED_OUT`).",
         applies: takes_body,
     },
     Shared {

@@ -78,14 +78,6 @@ impl Problem {
         Self::unavailable("OVERLOADED", detail)
     }
 
-    /// Nobody can say where the request ends.
-    pub(crate) fn ambiguous() -> Self {
-        Self::bad_request(
-            "AMBIGUOUS_REQUEST",
-            "the length of the body is given more than once, or not as a number",
-        )
-    }
-
     /// The request was not read.
     pub(crate) fn too_many_connections() -> Self {
         Self::unavailable(
@@ -94,8 +86,8 @@ impl Problem {
         )
     }
 
-    pub(crate) fn body_incomplete() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "BODY_INCOMPLETE", "the body did not arrive")
+    pub(crate) fn body_timed_out() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMED_OUT", "the body did not arrive in time")
     }
 
     pub(crate) fn uri_too_long() -> Self {

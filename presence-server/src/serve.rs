@@ -14,15 +14,16 @@
 //!
 //! | limit | answer |
 //! |---|---|
-//! | `header_timeout`, `keep_alive`, a response nobody reads | the connection is closed, without an answer |
+//! | `header_timeout` with nothing sent, `keep_alive`, a response nobody reads | the connection is closed, without an answer |
+//! | `header_timeout` in a head | 408 and close |
 //! | `head_bytes`, `max_headers` | 431 and close |
-//! | two `Content-Length`, or one beside `Transfer-Encoding`, or no HTTP | 400 and close |
+//! | two `Content-Length`, or one beside `Transfer-Encoding`, no `Host` or two, no HTTP/1.x | 400 and close |
+//! | an expectation other than `100-continue` | 417 and close |
 //! | `body_timeout` | 408 and close |
 //! | `request_timeout` | 503, `Retry-After`, and close |
 //! | `max_connections` | 503, `Retry-After`, and close, without reading the request |
 //!
-//! These answers are problems like those of the routes, with `code` and `request_id`; only those that the parser gives
-//! (431, and 400 to what is no HTTP) have no body.
+//! These answers are problems like those of the routes, with `code` and `request_id`.
 //!
 //! A handler that panics is a 500; its connection and the process live on. A request whose client goes away,
 //! or whose time is up, is dropped where it awaits: what must not stop half-way belongs in a task of its own.
@@ -39,6 +40,7 @@ mod limits;
 mod progress;
 mod refusal;
 mod socket;
+mod verdict;
 
 use std::io;
 use std::sync::Arc;

@@ -485,12 +485,11 @@ async fn every_answer_of_the_door_is_a_problem_with_its_code_and_request_id() {
     let port = Port::open(Limits { request_timeout: soon, body_timeout: soon, ..limits() }).await;
     for (request, status, code) in [
         (
-            "POST /users/alice/heartbeat HTTP/1.1\r\nx-request-id: mine-1\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n",
-            400,
-            "AMBIGUOUS_REQUEST",
+            "GET /panic/secret HTTP/1.1\r\nhost: a\r\nx-request-id: mine-1\r\nconnection: close\r\n\r\n",
+            500,
+            "INTERNAL",
         ),
-        ("GET /panic/secret HTTP/1.1\r\nx-request-id: mine-1\r\nconnection: close\r\n\r\n", 500, "INTERNAL"),
-        ("GET /stuck HTTP/1.1\r\nx-request-id: mine-1\r\n\r\n", 503, "REQUEST_TIMED_OUT"),
+        ("GET /stuck HTTP/1.1\r\nhost: a\r\nx-request-id: mine-1\r\n\r\n", 503, "REQUEST_TIMED_OUT"),
     ] {
         let (head, problem) = port.tell(request).await;
         assert!(head.starts_with(&format!("http/1.1 {status} ")), "{head}");
@@ -505,10 +504,19 @@ async fn every_answer_of_the_door_is_a_problem_with_its_code_and_request_id() {
         assert_eq!(problem["error"], problem["detail"]);
         assert!(!problem["detail"].as_str().expect("text").contains("secret"), "{problem}");
     }
-    // Without a request id of the client's, head and body have the same one of ours.
-    let (head, problem) = port.tell("GET /stuck HTTP/1.1\r\nx-request-id: not ours\r\n\r\n").await;
-    let id = problem["request_id"].as_str().expect("an id");
-    assert!(id != "not ours" && head.contains(&format!("\r\nx-request-id: {id}")), "{head} {problem}");
+    // Without a request id of the client's, head and body have the same one of ours; so has a head that is refused.
+    let ambiguous = "content-length: 2\r\ncontent-length: 2\r\nx-request-id: not-ours";
+    for (headers, code) in [("x-request-id: not ours", "REQUEST_TIMED_OUT"), (ambiguous, "AMBIGUOUS_REQUEST")]
+    {
+        let request = format!("GET /stuck HTTP/1.1\r\nhost: a\r\n{headers}\r\n\r\n");
+        let (head, problem) = port.tell(&request).await;
+        let id = problem["request_id"].as_str().expect("an id");
+        assert!(
+            !id.starts_with("not") && head.contains(&format!("\r\nx-request-id: {id}")),
+            "{head} {problem}"
+        );
+        assert_eq!(problem["code"], code, "{problem}");
+    }
     let figures = port.end().await;
     assert_eq!(figures.of("presence_panics_total"), 1.0);
     assert_eq!(
@@ -524,14 +532,14 @@ async fn every_answer_of_the_door_is_a_problem_with_its_code_and_request_id() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_a_408_of_the_route_that_waited_for_it() {
     let port = Port::open(Limits { body_timeout: Duration::from_millis(50), ..limits() }).await;
-    let request = "POST /users/alice/checkpoints HTTP/1.1\r\ncontent-type: application/json\r\n\
+    let request = "POST /users/alice/checkpoints HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
                    x-request-id: mine-2\r\ncontent-length: 9\r\n\r\n{";
     let (head, problem) = port.tell(request).await;
     assert!(head.starts_with("http/1.1 408 ") && head.contains("\r\nconnection: close"), "{head}");
-    assert_eq!((&problem["code"], &problem["request_id"]), (&"BODY_INCOMPLETE".into(), &"mine-2".into()));
+    assert_eq!((&problem["code"], &problem["request_id"]), (&"BODY_TIMED_OUT".into(), &"mine-2".into()));
     assert_eq!(problem["instance"], "/users/alice/checkpoints");
     let figures = port.end().await;
-    assert_eq!(figures.of("presence_problems_total{code=\"BODY_INCOMPLETE\"}"), 1.0, "counted once");
+    assert_eq!(figures.of("presence_problems_total{code=\"BODY_TIMED_OUT\"}"), 1.0, "counted once");
 }
 
 #[tokio::test]
@@ -540,13 +548,13 @@ async fn connections_are_counted_as_they_come_and_go() {
     let port = Port::open(Limits { max_connections: 2, drain: soon, keep_alive: soon, ..limits() }).await;
     // One that is served, and then idle too long; one that hangs; one for which there is no slot.
     let mut idle = port.connect().await;
-    idle.write_all(b"GET /livez HTTP/1.1\r\n\r\n").await.expect("sent");
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
     assert!(rest(&mut idle).await.starts_with("HTTP/1.1 200 "));
     let mut stuck = [port.connect().await, port.connect().await];
     for stream in &mut stuck {
-        stream.write_all(b"GET /stuck HTTP/1.1\r\n\r\n").await.expect("sent");
+        stream.write_all(b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
     }
-    let (head, problem) = port.tell("GET /livez HTTP/1.1\r\n\r\n").await;
+    let (head, problem) = port.tell("GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(head.starts_with("http/1.1 503 ") && head.contains("\r\nretry-after: 1"), "{head}");
     assert_eq!(problem["code"], "TOO_MANY_CONNECTIONS");
     assert!(
@@ -564,9 +572,9 @@ async fn connections_are_counted_as_they_come_and_go() {
 }
 
 #[tokio::test]
-async fn what_the_parser_refuses_is_counted_too() {
+async fn a_head_that_is_refused_is_counted_too() {
     let port = Port::open(limits()).await;
-    let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(17 * 1024));
+    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(17 * 1024));
     for (bytes, status) in [("hello\r\n\r\n", "400"), (&long, "431")] {
         let mut stream = port.connect().await;
         stream.write_all(bytes.as_bytes()).await.expect("sent");

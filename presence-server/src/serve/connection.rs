@@ -50,7 +50,7 @@ impl Connections {
     ) -> Self {
         let mut http = Builder::new();
         http.timer(TokioTimer::new())
-            // `Socket` has the two limits apart; this is the net below it.
+            // `Socket` has the two limits apart, and refuses what passes the others: this is the net below it.
             .header_read_timeout(limits.keep_alive.saturating_add(limits.header_timeout))
             .max_header_size(limits.head_bytes)
             .max_headers(limits.max_headers)
@@ -90,12 +90,12 @@ impl Connections {
             async { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self.http.serve_connection(TokioIo::new(socket), service).with_upgrades();
-        let (closing, traffic) = (self.closing.clone(), Arc::clone(&self.traffic));
+        let closing = self.closing.clone();
         async move {
             let mut connection = pin!(connection);
             tokio::select! {
                 result = connection.as_mut() => {
-                    log(&result, &traffic);
+                    log(&result);
                     return Ended::Before;
                 }
                 () = closing.cancelled() => {}
@@ -104,7 +104,7 @@ impl Connections {
             let heads = progress.heads();
             connection.as_mut().graceful_shutdown();
             let result = connection.await;
-            log(&result, &traffic);
+            log(&result);
             if !was_answering && progress.heads() == heads {
                 Ended::Idle
             } else if result.is_ok() {
@@ -117,9 +117,8 @@ impl Connections {
 }
 
 /// hyper's messages are fixed texts; its sources are not, and stay out.
-fn log(result: &hyper::Result<()>, traffic: &Traffic) {
+fn log(result: &hyper::Result<()>) {
     if let Err(error) = result {
-        traffic.malformed.add(u64::from(error.is_parse()));
         tracing::debug!(%error, "a connection ended early");
     }
 }

@@ -20,8 +20,8 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 
 use super::body::{Timed, Tracked};
-use super::framing::Verdict;
 use super::progress::{Answering, Progress};
+use super::verdict::Verdict;
 use crate::metrics::access;
 use crate::problem::{self, Problem};
 use crate::request_id::RequestId;
@@ -53,15 +53,9 @@ impl Exchange {
             id: self.traffic.ids.of(request.headers(), request.extensions()),
             uri: request.uri().clone(),
         };
-        let mut response = match verdict {
-            Verdict::Ambiguous => {
-                self.progress.leave_unread();
-                let method = request.method();
-                let response = self.problem(Problem::ambiguous(), &asked);
-                access::log(&access::Line::unrouted(&asked.id, method, response.status()));
-                closed(response)
-            }
-            Verdict::Bounded | Verdict::Unbounded => {
+        let mut response = match verdict.refusal() {
+            Some(problem) => self.refused(problem, verdict, &asked, request.method()),
+            None => {
                 // Whoever speaks of this request calls it by this name.
                 request.extensions_mut().insert(asked.id.clone());
                 self.handle(request, &asked).await
@@ -108,11 +102,20 @@ impl Exchange {
                     // handler has said it.
                     closed(response)
                 } else {
-                    closed(self.problem(Problem::body_incomplete(), asked))
+                    closed(self.problem(Problem::body_timed_out(), asked))
                 }
             }
             Ok(Ok(Err(never))) => match never {},
         }
+    }
+
+    /// The answer to a head that is no request. What stands in for it says nothing of what was asked.
+    fn refused(&self, problem: Problem, verdict: Verdict, asked: &Asked, method: &Method) -> Response<Body> {
+        let count = if verdict == Verdict::Late { &self.traffic.timed_out } else { &self.traffic.malformed };
+        count.add(1);
+        let response = problem::finish(problem.into_response(), "", &asked.id, &self.traffic);
+        access::log(&access::Line::unrouted(&asked.id, method, response.status()));
+        closed(response)
     }
 
     /// An answer that no handler gives.

@@ -50,12 +50,26 @@ impl Framing {
 
     /// Whether the client may be in the middle of something: a head, a body, or what nobody looks at.
     pub(super) fn is_inside(&self) -> bool {
-        self.has_started() || !matches!(self.state, State::Head(_))
+        self.has_started() || self.is_body()
+    }
+
+    /// Whether what is next is no head.
+    pub(super) fn is_body(&self) -> bool {
+        !matches!(self.state, State::Head(_))
+    }
+
+    /// Whether there is something to look at in what was received.
+    pub(super) fn is_unseen(&self, bytes: &[u8]) -> bool {
+        match &self.state {
+            State::Head(head) => bytes.len() > head.seen,
+            State::Body(_) | State::Opaque => !bytes.is_empty(),
+        }
     }
 
     /// Gives up on the head that has begun: nothing is looked at from here on.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) -> Found {
         self.state = State::Opaque;
+        Found::Head(0, Verdict::Late)
     }
 
     /// Looks at all bytes that were received and may not be read yet; there is at least one. After [`Found::Part`] the
@@ -269,7 +283,7 @@ mod tests {
     #[test]
     fn a_read_stops_at_the_end_of_a_head_and_of_its_body() {
         let bytes = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhiGET / HTTP/1.0\r\n\r\nGET";
-        let (head, next) = (47, 20);
+        let (head, next) = (47, 18);
         let mut framing = framing();
         assert_eq!(framing.look(bytes), Found::Head(head, Verdict::Bounded));
         assert_eq!(framing.look(&bytes[head..]), Found::Body(2));

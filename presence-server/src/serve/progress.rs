@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
-use super::framing::Verdict;
+use super::verdict::Verdict;
 
 /// Where a connection is between its requests: told by the exchange, read by the socket and the shutdown.
 ///
@@ -62,18 +62,12 @@ impl Progress {
         self.verdict.store(verdict as u8, Relaxed);
     }
 
-    /// Begins the exchange of the head judged last. No verdict means that hyper and [`Framing`] disagree about where
-    /// a head ends, which is as ambiguous as it gets.
-    ///
-    /// [`Framing`]: super::framing::Framing
+    /// Begins the exchange of the head judged last. hyper reads no head that has no verdict; if it found one, what it
+    /// found would be no request.
     pub(super) fn begin(self: &Arc<Self>) -> (Answering, Verdict) {
         self.heads.fetch_add(1, Relaxed);
         self.has_unread.store(false, Relaxed);
-        let verdict = match self.verdict.swap(0, Relaxed) {
-            v if v == Verdict::Bounded as u8 => Verdict::Bounded,
-            v if v == Verdict::Unbounded as u8 => Verdict::Unbounded,
-            _ => Verdict::Ambiguous,
-        };
+        let verdict = Verdict::from_u8(self.verdict.swap(0, Relaxed)).unwrap_or(Verdict::Malformed);
         (Answering(Arc::clone(self)), verdict)
     }
 }

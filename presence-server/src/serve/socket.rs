@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::framing::Framing;
+use super::framing::{Found, Framing};
 use super::limits::Limits;
 use super::progress::{Progress, Stage};
 use crate::traffic::Traffic;
@@ -21,7 +21,11 @@ use crate::traffic::Traffic;
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 pub(super) const LINGER_BYTES: usize = 1024 * 1024;
 
-/// A socket that ends a wait for its client.
+/// What hyper reads in place of a head that is refused, so that the refusal is an answer like all others and comes
+/// behind those that are still to be sent. No handler sees it: the verdict that goes with it answers.
+const STAND_IN: &[u8] = b"REFUSED / HTTP/1.1\r\nhost: refused\r\n\r\n";
+
+/// A socket that ends a wait for its client, and hands hyper whole heads only.
 ///
 /// hyper has one timer for the head, and starts it when the previous answer is written: idle connections and slow
 /// heads could only have one limit. This side sees the first byte of a head arrive, so it can tell them apart.
@@ -29,8 +33,11 @@ pub(super) const LINGER_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
-    /// Bytes that were received, but belong behind a boundary that hyper has not reached.
+    /// Bytes that were received and not yet read: what follows a boundary that hyper has not reached, and heads that
+    /// have not ended.
     held: BytesMut,
+    /// How many of the first `held` may be read.
+    passed: usize,
     framing: Framing,
     progress: Arc<Progress>,
     header_timeout: Duration,
@@ -66,7 +73,8 @@ impl Socket {
         Self {
             stream,
             held: BytesMut::new(),
-            framing: Framing::new(),
+            passed: 0,
+            framing: Framing::new(limits),
             progress,
             header_timeout: limits.header_timeout,
             keep_alive: limits.keep_alive,
@@ -107,15 +115,22 @@ impl Socket {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// A read that has nothing: how long may it go on?
+    /// A read that has nothing: how long may it go on? Ready without an error where a head took too long: that is
+    /// answered.
     fn poll_nothing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A write in progress has the timer: a client that is not reading has no business sending.
         if matches!(self.armed, Some((Wait::Write | Wait::Linger, _))) {
             return Poll::Pending;
         }
         match self.progress.stage() {
+            Stage::Fresh | Stage::Idle if self.framing.has_started() => {
+                ready!(self.poll_wait(cx, Wait::Head));
+                let late = self.framing.give_up();
+                self.passed = self.pass(late);
+                Poll::Ready(Ok(()))
+            }
+            // Who sent nothing is told nothing: browsers open connections that they may never use.
             Stage::Fresh => self.poll_expiry(cx, Wait::Head),
-            Stage::Idle if self.framing.has_started() => self.poll_expiry(cx, Wait::Head),
             Stage::Idle => self.poll_expiry(cx, Wait::Idle),
             Stage::Answering | Stage::Upgraded => Poll::Pending,
         }
@@ -151,27 +166,63 @@ impl Drop for Socket {
     }
 }
 
+impl Socket {
+    /// How many of the bytes that were looked at may be read. A head that is refused makes way for one that is not.
+    fn pass(&mut self, found: Found) -> usize {
+        match found {
+            Found::Part => 0,
+            Found::Body(passed) => passed,
+            Found::Head(passed, verdict) => {
+                self.progress.judge(verdict);
+                if verdict.is_refusal() { self.refuse() } else { passed }
+            }
+        }
+    }
+
+    /// Nothing of what was received is read, but a request whose answer is the refusal.
+    fn refuse(&mut self) -> usize {
+        self.held.clear();
+        self.held.extend_from_slice(STAND_IN);
+        STAND_IN.len()
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        if this.held.is_empty() {
+        while this.passed == 0 && buf.remaining() > 0 {
+            if this.framing.is_unseen(&this.held) {
+                let found = this.framing.look(&this.held);
+                this.passed = this.pass(found);
+                continue;
+            }
+            let before = buf.filled().len();
             match Pin::new(&mut this.stream).poll_read(cx, buf) {
                 Poll::Ready(read) => read?,
-                Poll::Pending => return this.poll_nothing(cx),
+                Poll::Pending => {
+                    ready!(this.poll_nothing(cx))?;
+                    continue;
+                }
             }
             let fresh = &buf.filled()[before..];
-            let (taken, verdict) = this.framing.take(fresh);
-            this.held.extend_from_slice(&fresh[taken..]);
-            buf.set_filled(before + taken);
-            verdict.inspect(|&verdict| this.progress.judge(verdict));
-        } else {
-            let offered = this.held.len().min(buf.remaining());
-            let (taken, verdict) = this.framing.take(&this.held[..offered]);
-            buf.put_slice(&this.held[..taken]);
-            this.held.advance(taken);
-            verdict.inspect(|&verdict| this.progress.judge(verdict));
+            if fresh.is_empty() {
+                return Poll::Ready(Ok(())); // the end
+            }
+            if this.held.is_empty() && this.framing.is_body() {
+                // Bodies stay where they are: they may be long.
+                let found = this.framing.look(fresh);
+                let passed = this.pass(found);
+                this.held.extend_from_slice(&fresh[passed..]);
+                buf.set_filled(before + passed);
+                return Poll::Ready(Ok(()));
+            }
+            this.held.extend_from_slice(fresh);
+            buf.set_filled(before);
         }
+        let offered = this.passed.min(buf.remaining());
+        buf.put_slice(&this.held[..offered]);
+        this.held.advance(offered);
+        this.passed -= offered;
         Poll::Ready(Ok(()))
     }
 }
