@@ -1,13 +1,14 @@
 //! Requests, parsed: what does not parse is a problem, and no handler runs.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
 };
 use bytes::Bytes;
+use http_body_util::LengthLimitError;
 use presence_core::{EventId, Rejection, Timestamp, UserId};
 use serde::{
     Deserialize, Deserializer,
@@ -25,6 +26,7 @@ use crate::{
     auth::{self, Principal},
     openapi::schemas,
     problem::Problem,
+    serve::Late,
 };
 
 /// The longest body of a single item, in bytes.
@@ -82,10 +84,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Segments {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let invalid = || Problem::bad_request("INVALID_PATH", "the path is not percent-encoded UTF-8");
+        // A stray percent sign would be taken for itself, and a user have two paths.
+        if !is_encoded(parts.uri.path()) {
+            return Err(invalid());
+        }
         let path = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let path = path.map_err(|_| Problem::bad_request("INVALID_PATH", "the path is not valid UTF-8"))?;
-        Ok(Self(path.0))
+        Ok(Self(path.map_err(|_| invalid())?.0))
     }
+}
+
+/// Whether two hexadecimal digits follow each percent sign.
+fn is_encoded(path: &str) -> bool {
+    path.split('%').skip(1).all(|text| text.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2)
 }
 
 /// The query.
@@ -132,7 +143,10 @@ impl<S: Send + Sync> FromRequest<S> for BatchBody {
 }
 
 pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| Problem::bad_request("INVALID_BODY", error.to_string()))
+    let invalid = |detail: String| Problem::bad_request("INVALID_BODY", detail);
+    // The parser checks the text of known fields only.
+    let json = std::str::from_utf8(json).map_err(|_| invalid("the body is not valid UTF-8".to_owned()))?;
+    serde_json::from_str(json).map_err(|error| invalid(error.to_string()))
 }
 
 /// The same for a shape with names: the parser would also take an array of its values in order.
@@ -161,10 +175,17 @@ async fn read_json(request: Request, limit: usize) -> Result<Bytes, Problem> {
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
     to_bytes(body, limit).await.map_err(|error| {
-        let error: &dyn std::error::Error = &error;
-        let is_limit = std::iter::successors(Some(error), |error| error.source())
-            .any(|error| error.is::<http_body_util::LengthLimitError>());
-        if is_limit { too_large(limit) } else { Problem::body_timed_out() }
+        let error: &(dyn Error + 'static) = &error;
+        let is = |known: fn(&(dyn Error + 'static)) -> bool| {
+            std::iter::successors(Some(error), |&error| error.source()).any(known)
+        };
+        if is(|error| error.is::<LengthLimitError>()) {
+            too_large(limit)
+        } else if is(|error| error.is::<Late>()) {
+            Problem::body_timed_out()
+        } else {
+            Problem::bad_request("BODY_INCOMPLETE", "the body broke off, or its chunks are malformed")
+        }
     })
 }
 
@@ -176,8 +197,11 @@ fn too_large(limit: usize) -> Problem {
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let unsupported =
         |detail: &str| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail);
-    let content_type =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = match only(headers, &header::CONTENT_TYPE) {
+        Ok(Some(value)) => value.to_str().unwrap_or_default(),
+        Ok(None) => "",
+        Err(Repeated) => return Err(unsupported("there is one content type")),
+    };
     let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
     if parts.next().as_deref() != Some("application/json") {
         return Err(unsupported("the content type is application/json"));
@@ -191,6 +215,19 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A header that stands more than once where one value is meant: readers differ in which they take.
+struct Repeated;
+
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Repeated> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(Repeated),
+    }
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// The client's name for a request, in the header `Idempotency-Key`.
 pub(crate) struct IdempotencyKey(pub(crate) Option<EventId>);
 
@@ -198,7 +235,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(key) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let key = only(&parts.headers, &IDEMPOTENCY_KEY).map_err(|Repeated| Rejection::InvalidEventId)?;
+        let Some(key) = key else { return Ok(Self(None)) };
         let key = key.to_str().map_err(|_| Rejection::InvalidEventId)?;
         Ok(Self(Some(EventId::new(key)?)))
     }

@@ -53,6 +53,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::accept::{Backoff, Failure};
+pub(crate) use self::body::Late;
 use self::connection::{Connections, Ended};
 pub use self::limits::Limits;
 use crate::traffic::Traffic;

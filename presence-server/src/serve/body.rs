@@ -15,7 +15,7 @@ use super::progress::{Answering, Progress};
 /// The body did not arrive in time. Handlers see it as the error of their body.
 #[derive(Debug, thiserror::Error)]
 #[error("the request body did not arrive in time")]
-pub(super) struct Late;
+pub(crate) struct Late;
 
 /// A request body with a deadline, counted from its head.
 #[derive(Debug)]
