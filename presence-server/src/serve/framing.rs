@@ -67,9 +67,9 @@ impl Framing {
     }
 
     /// Gives up on the head that has begun: nothing is looked at from here on.
-    pub(super) fn give_up(&mut self) -> Found {
+    pub(super) fn give_up(&mut self, verdict: Verdict) -> Found {
         self.state = State::Opaque;
-        Found::Head(0, Verdict::Late)
+        Found::Head(0, verdict)
     }
 
     /// Looks at all bytes that were received and may not be read yet; there is at least one. After [`Found::Part`] the

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::framing::{Found, Framing};
 use super::limits::Limits;
 use super::progress::{Progress, Stage};
+use super::verdict::Verdict;
 use crate::traffic::Traffic;
 
 /// How long, and how much, is read and thrown away after a close that the client does not expect. Closing a socket
@@ -38,6 +39,8 @@ pub(super) struct Socket {
     held: BytesMut,
     /// How many of the first `held` may be read.
     passed: usize,
+    /// A head was refused: nothing is read any more, not even the end, which would cut the answer off.
+    is_refused: bool,
     framing: Framing,
     progress: Arc<Progress>,
     header_timeout: Duration,
@@ -74,6 +77,7 @@ impl Socket {
             stream,
             held: BytesMut::new(),
             passed: 0,
+            is_refused: false,
             framing: Framing::new(limits),
             progress,
             header_timeout: limits.header_timeout,
@@ -125,7 +129,7 @@ impl Socket {
         match self.progress.stage() {
             Stage::Fresh | Stage::Idle if self.framing.has_started() => {
                 ready!(self.poll_wait(cx, Wait::Head));
-                let late = self.framing.give_up();
+                let late = self.framing.give_up(Verdict::Late);
                 self.passed = self.pass(late);
                 Poll::Ready(Ok(()))
             }
@@ -181,6 +185,7 @@ impl Socket {
 
     /// Nothing of what was received is read, but a request whose answer is the refusal.
     fn refuse(&mut self) -> usize {
+        self.is_refused = true;
         self.held.clear();
         self.held.extend_from_slice(STAND_IN);
         STAND_IN.len()
@@ -191,6 +196,9 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.passed == 0 && buf.remaining() > 0 {
+            if this.is_refused {
+                return Poll::Pending; // until the answer is written, which is what the connection waits for
+            }
             if this.framing.is_unseen(&this.held) {
                 let found = this.framing.look(&this.held);
                 this.passed = this.pass(found);
@@ -206,7 +214,13 @@ impl AsyncRead for Socket {
             }
             let fresh = &buf.filled()[before..];
             if fresh.is_empty() {
-                return Poll::Ready(Ok(())); // the end
+                if !this.framing.has_started() {
+                    return Poll::Ready(Ok(()));
+                }
+                // Whoever closed only its own side hears what was wrong.
+                let broken = this.framing.give_up(Verdict::Malformed);
+                this.passed = this.pass(broken);
+                continue;
             }
             if this.held.is_empty() && this.framing.is_body() {
                 // Bodies stay where they are: they may be long.
