@@ -1,4 +1,7 @@
-//! What the benches share: users, reports, and the bare loop that they are measured against.
+//! What the benches share: users, reports, the bare loop that they are measured against, and load over HTTP.
+
+pub mod load;
+pub mod process;
 
 use std::{path::Path, time::Duration};
 
