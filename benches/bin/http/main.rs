@@ -7,13 +7,13 @@
 mod server;
 
 use std::{
-    env,
     io::{self, Write},
     process::Command,
     thread,
     time::Duration,
 };
 
+use clap::{Parser, ValueEnum};
 use presence_benches::{
     load::{End, Kind, Plan, Tally, Workload, run},
     process,
@@ -30,22 +30,53 @@ const MILLION: u64 = 1_000_000;
 /// two cores (AMD EPYC, virtual, 2026; aw-server-rust 0.14 on SQLite). Not measured here.
 const ACTIVITY_WATCH: f64 = 27_000.0;
 
+/// The goals over HTTP as one table: the server and what it is held against in turn.
+#[derive(Debug, Parser)]
+#[command(name = "http")]
+struct Options {
+    /// The core of the server, and of what it is held against.
+    #[arg(long, default_value = "0")]
+    server_core: String,
+    /// The core of the load.
+    #[arg(long, default_value = "1")]
+    load_core: String,
+    /// Only these parts; all, where none is named.
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Part {
+    Heartbeat,
+    Batches,
+    Checkpoints,
+    ActivityWatch,
+    Memory,
+}
+
 fn main() -> io::Result<()> {
-    let core = |number: usize, default: &str| env::args().nth(number).unwrap_or_else(|| default.to_owned());
-    let (server_core, load_core) = (core(1, "0"), core(2, "1"));
+    let options = Options::parse();
     // Threads that come later are bound like this one.
     let own = std::process::id().to_string();
-    let bound = Command::new("taskset").args(["-cp", &load_core, &own]).output()?;
+    let bound = Command::new("taskset").args(["-cp", &options.load_core, &own]).output()?;
     if !bound.status.success() {
-        return Err(io::Error::other(format!("there is no core {load_core}: {} CORE CORE", "http")));
+        return Err(io::Error::other(format!("there is no core {}", options.load_core)));
     }
-    let bench = Bench { core: server_core };
+    let bench = Bench { core: options.server_core };
     println!("{:58} {:>14} {:>14} {:>8}  goal", "", "ours", "against", "ratio");
-    bench.heartbeat()?;
-    bench.batches()?;
-    bench.checkpoints()?;
-    bench.activity_watch()?;
-    bench.memory()
+    for part in Part::value_variants() {
+        if !options.parts.is_empty() && !options.parts.contains(part) {
+            continue;
+        }
+        match part {
+            Part::Heartbeat => bench.heartbeat()?,
+            Part::Batches => bench.batches()?,
+            Part::Checkpoints => bench.checkpoints()?,
+            Part::ActivityWatch => bench.activity_watch()?,
+            Part::Memory => bench.memory()?,
+        }
+    }
+    Ok(())
 }
 
 fn print(name: &str, ours: &str, against: &str, ratio: &str, goal: &str) {
