@@ -36,7 +36,7 @@ pub use {
     service::{
         beats::Beats,
         flush::Flush,
-        heartbeat::{Heartbeat, Taken},
+        heartbeat::{Heartbeat, HeartbeatRef, Taken},
         page::{Cursor, Page},
         recorded::Recorded,
         summaries::Summarised,

@@ -8,8 +8,8 @@ use std::{
 
 use futures_executor::block_on;
 use presence_core::{
-    Beats, CheckpointQuery, Envelope, Heartbeat, InstallId, ManualClock, MemoryStore, Policy, StateType,
-    Taken, Timestamp, Tracker, UserId, Window,
+    Beats, CheckpointQuery, CheckpointStore, Envelope, Heartbeat, HeartbeatRef, InstallId, ManualClock,
+    MemoryStore, Policy, StateType, Taken, Timestamp, Tracker, UserId, UserRef, Window,
 };
 use proptest::prelude::*;
 
@@ -93,14 +93,15 @@ fn many_beats_are_judged_one_by_one_and_committed_together() {
     beat(w.now(1000), "alice");
     let node = w.now(1010);
     let phone = InstallId::new("phone-4711").expect("an install");
-    let verdicts = block_on(node.beat_many(vec![
+    let heartbeats = [
         Heartbeat::of_user(user("alice")),
         Heartbeat::of_user(user("bob")).at(at(1005)),
         Heartbeat::of_user(user("carol")).at(at(9999)),
         Heartbeat::of_install(phone),
         Heartbeat::of_user(user("bob")).waking_to(StateType::Working),
-    ]))
-    .expect("a store that works");
+    ];
+    let heartbeats = heartbeats.each_ref().map(HeartbeatRef::from);
+    let verdicts = block_on(node.beat_many(&heartbeats)).expect("a store that works");
     assert!(matches!(verdicts[0], Ok(Taken::Kept { .. })), "alice is still there");
     assert!(matches!(&verdicts[1], Ok(Taken::Committed(recorded)) if recorded.changed), "bob is new");
     assert_eq!(verdicts[2].as_ref().expect_err("too far ahead").code(), "FUTURE_TIMESTAMP");
@@ -108,6 +109,33 @@ fn many_beats_are_judged_one_by_one_and_committed_together() {
     assert!(matches!(&verdicts[4], Ok(Taken::Committed(_))));
     assert_eq!(w.rows(&user("bob")), [(StateType::Online, 1005)]);
     assert_eq!(online(&w.nodes[0], MINUTES_3), 3);
+}
+
+#[test]
+fn who_beats_is_not_overdue_among_thousands() {
+    let w = Nodes::one();
+    let names: Vec<_> = (0..3000).map(|number| format!("user-{number:04}")).collect();
+    let beat_all = |node: &Beats, names: &[&String]| {
+        let users: Vec<_> = names.iter().map(|name| UserRef::new(name).expect("a name")).collect();
+        let heartbeats: Vec<_> = users.into_iter().map(HeartbeatRef::of_user).collect();
+        let verdicts = block_on(node.beat_many(&heartbeats)).expect("a store that works");
+        assert!(verdicts.iter().all(Result::is_ok));
+        flush(node);
+    };
+    let (silent, seen): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.ends_with('7'));
+    beat_all(w.now(1000), &names.iter().collect::<Vec<_>>());
+    beat_all(w.now(1020), &seen);
+    let overdue = |cutoff, limit| {
+        let sessions = block_on(w.store.overdue(at(cutoff), limit)).expect("a store that works");
+        sessions.into_iter().map(|session| session.user.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(overdue(1020, 10), silent.iter().take(10).copied().cloned().collect::<Vec<_>>());
+    beat_all(w.now(1030), &seen[..1]);
+    assert_eq!(overdue(1020, 5000), silent.iter().copied().cloned().collect::<Vec<_>>());
+    let oldest_first = silent.iter().chain(&seen[1..]).copied().cloned();
+    assert_eq!(overdue(1030, 5000), oldest_first.collect::<Vec<_>>());
+    beat_all(w.now(1031), &silent[..1]);
+    assert_eq!(overdue(1020, 1), silent[1..2].iter().copied().cloned().collect::<Vec<_>>());
 }
 
 #[test]
@@ -351,6 +379,60 @@ fn assert_no_false_silence(nodes: usize, steps: &[Step]) {
     for (number, signs) in acknowledged {
         let rows = world.rows(&user(&format!("user-{number}")));
         assert_eq!(rows, expected(&signs, now + 1000), "user-{number} of {nodes} nodes");
+    }
+}
+
+/// Heartbeats of one request: a user or none, an install or none, how many seconds ago.
+type Sent = (Option<usize>, Option<usize>, i64);
+
+fn requests() -> impl Strategy<Value = Vec<(i64, Vec<Sent>)>> {
+    let user = prop::option::weighted(0.7, 0..5_usize);
+    let heartbeat = (user, prop::option::weighted(0.7, 0..5_usize), 0..100_i64);
+    prop::collection::vec((0..90_i64, prop::collection::vec(heartbeat, 1..12)), 1..12)
+}
+
+/// What is known of everybody after these requests, at once or one by one.
+fn known_after(requests: &[(i64, Vec<Sent>)], at_once: bool) -> String {
+    let w = Nodes::one();
+    let mut now = 1000;
+    for (wait, sent) in requests {
+        now += wait;
+        let node = w.now(now);
+        let heartbeats = sent.iter().map(|(person, install, ago)| {
+            let install = InstallId::new(format!("install-{}", install.unwrap_or(9))).expect("an install");
+            let heartbeat = match person {
+                Some(number) => Heartbeat::of_user(user(&format!("user-{number}"))).on(install),
+                None => Heartbeat::of_install(install),
+            };
+            heartbeat.at(at(now - ago))
+        });
+        let heartbeats: Vec<_> = heartbeats.collect();
+        if at_once {
+            let heartbeats: Vec<_> = heartbeats.iter().map(HeartbeatRef::from).collect();
+            let verdicts = block_on(node.beat_many(&heartbeats)).expect("a store that works");
+            assert_eq!(verdicts.len(), heartbeats.len());
+        } else {
+            heartbeats.into_iter().for_each(|heartbeat| drop(block_on(node.beat(heartbeat)).expect("taken")));
+        }
+    }
+    let node = w.now(now);
+    let statuses = |node: &Beats| -> Vec<_> {
+        let names = (0..5).map(|number| user(&format!("user-{number}")));
+        names.map(|user| block_on(node.status(&user, Window::all())).expect("works")).collect()
+    };
+    let online = block_on(node.online_users(MINUTES_3, None, 100)).expect("a page").items;
+    let before = statuses(node);
+    flush(node);
+    let rows: Vec<_> = (0..5).map(|number| w.rows(&user(&format!("user-{number}")))).collect();
+    format!("{online:#?}\n{before:#?}\n{:#?}\n{rows:#?}", statuses(node))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn many_at_once_tell_what_they_tell_one_by_one(requests in requests()) {
+        prop_assert_eq!(known_after(&requests, true), known_after(&requests, false));
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use foldhash::quality::RandomState;
+use foldhash::{fast::RandomState as FastState, quality::RandomState};
 
 use crate::{
     Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Commit, Context, Erasure, EventId,
@@ -16,6 +16,9 @@ use crate::{
     Record, Request, Row, Seen, Session, Source, StateType, StoreError, SummaryCache, Tally, Timestamp,
     UserId, Version, Window, memory::summaries::Summaries,
 };
+
+/// How many sessions are filed anew before the lock is let go: some 2 ms.
+const FILED: usize = 1024;
 
 /// A store in memory, for tests, demos and deployments that may forget everything at a restart.
 ///
@@ -39,10 +42,11 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Timelines {
-    users: HashMap<UserId, Timeline>,
+    users: HashMap<UserId, Timeline, FastState>,
     /// Their ids in order, so that one can go from page to page.
     names: BTreeSet<UserId>,
-    /// Live sessions by their last heartbeat, so that the overdue are found without a scan.
+    /// Live sessions by [`Timeline::filed`], so that the overdue are found without a scan. A heartbeat does not move its
+    /// session here: that is done once, by whoever looks for the overdue, and not with each heartbeat.
     live: BTreeSet<(Timestamp, UserId)>,
     /// Erasures under a digest of the user id: two keyed 64-bit hashes, whose keys are made anew in each process.
     erased: HashMap<(u64, u64), Timestamp>,
@@ -54,6 +58,8 @@ struct Timelines {
 #[derive(Debug)]
 struct Timeline {
     session: Session,
+    /// Where a live session stands among the others: no later than its last heartbeat.
+    filed: Timestamp,
     rows: BTreeMap<(Timestamp, CheckpointId), Checkpoint>,
     instants: HashMap<CheckpointId, Timestamp>,
     totals: BTreeMap<StateType, i64>,
@@ -142,7 +148,7 @@ impl Timelines {
         let version = session.version;
         let user = session.user.clone();
         if let Some(timeline) = known {
-            self.live.remove(&(timeline.session.last_heartbeat, user.clone()));
+            self.live.remove(&(timeline.filed, user.clone()));
         } else {
             self.names.insert(user.clone());
         }
@@ -150,6 +156,7 @@ impl Timelines {
             self.live.insert((session.last_heartbeat, user.clone()));
         }
         let timeline = self.users.entry(user.clone()).or_insert_with(|| Timeline::new(session.clone()));
+        timeline.filed = session.last_heartbeat;
         timeline.session = session;
         for id in withdraw {
             if let Some(at) = timeline.instants.remove(&id) {
@@ -191,18 +198,41 @@ impl Timelines {
         if !session.current_state.is_live() || !is_connected {
             return false;
         }
-        self.live.remove(&(session.last_heartbeat, beat.user.clone()));
         self.last_version = self.last_version.saturating_add(1);
         session.version = Version(self.last_version);
         session.last_heartbeat = session.last_heartbeat.max(beat.last);
-        self.live.insert((session.last_heartbeat, beat.user.clone()));
         true
+    }
+
+    /// Files those anew that were filed before `cutoff` and seen since, from `next` on and looking at some only; `next`
+    /// is then where to go on, if anywhere. The first `limit` that stay where they are, are enough.
+    fn file(&mut self, cutoff: Timestamp, limit: &mut usize, next: &mut Option<(Timestamp, UserId)>) {
+        let from = next.take().map_or(Unbounded, Excluded);
+        let looked_at = self.live.range((from, Unbounded)).take_while(|(filed, _)| *filed < cutoff);
+        let looked_at: Vec<_> = looked_at.take(FILED).cloned().collect();
+        *next = looked_at.last().filter(|_| looked_at.len() == FILED).cloned();
+        for (filed, user) in looked_at {
+            let Some(timeline) = self.users.get_mut(&user) else { continue };
+            let last = timeline.session.last_heartbeat;
+            if last == filed {
+                *limit = limit.saturating_sub(1);
+                if *limit == 0 {
+                    *next = None;
+                    return;
+                }
+            } else {
+                timeline.filed = last;
+                self.live.remove(&(filed, user.clone()));
+                self.live.insert((last, user));
+            }
+        }
     }
 }
 
 impl Timeline {
     fn new(session: Session) -> Self {
         Self {
+            filed: session.last_heartbeat,
             session,
             rows: BTreeMap::new(),
             instants: HashMap::new(),
@@ -258,9 +288,19 @@ impl CheckpointStore for MemoryStore {
     }
 
     async fn overdue(&self, cutoff: Timestamp, limit: usize) -> Result<Vec<Session>, StoreError> {
-        let timelines = self.lock();
-        let silent = timelines.live.iter().take_while(|(last, _)| *last < cutoff).take(limit);
-        Ok(silent.filter_map(|(_, user)| Some(timelines.users.get(user)?.session.clone())).collect())
+        let (mut left, mut next) = (limit, None);
+        let mut timelines = self.lock();
+        timelines.file(cutoff, &mut left, &mut next);
+        while next.is_some() {
+            // Others may write between the steps, so what was looked at is looked at again below.
+            drop(timelines);
+            timelines = self.lock();
+            timelines.file(cutoff, &mut left, &mut next);
+        }
+        let filed = timelines.live.iter().take_while(|(filed, _)| *filed < cutoff);
+        let sessions = filed.filter_map(|(_, user)| Some(&timelines.users.get(user)?.session));
+        let silent = sessions.filter(|session| session.last_heartbeat < cutoff).take(limit);
+        Ok(silent.cloned().collect())
     }
 
     async fn erase(&self, user: &UserId, at: Timestamp) -> Result<Erasure, StoreError> {
@@ -270,7 +310,7 @@ impl CheckpointStore for MemoryStore {
         let erased_at = timelines.erased.entry(digest).or_insert(at);
         *erased_at = at.max(*erased_at);
         let Some(timeline) = timelines.users.remove(user) else { return Ok(Erasure::default()) };
-        timelines.live.remove(&(timeline.session.last_heartbeat, user.clone()));
+        timelines.live.remove(&(timeline.filed, user.clone()));
         timelines.names.remove(user);
         Ok(Erasure { checkpoints: timeline.rows.len() as u64, requests: timeline.requests.len() as u64 })
     }

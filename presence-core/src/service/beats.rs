@@ -23,8 +23,9 @@ use std::{
 use futures_util::lock::Mutex as TurnMutex;
 
 use crate::{
-    Envelope, Erasure, Error, Heartbeat, InstallId, LiveSet, Member, MemberRef, MemoryLiveSet, Recorded,
-    Rejection, SeenRef, Session, Status, StoreError, Sweep, Taken, Timestamp, Tracker, UserId, Window,
+    Envelope, Erasure, Error, Heartbeat, HeartbeatRef, InstallId, InstallRef, LiveSet, MemberRef,
+    MemoryLiveSet, Recorded, Rejection, SeenRef, Session, Status, StoreError, Sweep, Taken, Timestamp,
+    Tracker, UserId, UserRef, Window,
     service::{
         online::Counts,
         pending::{Pending, Shard},
@@ -156,40 +157,38 @@ impl Beats {
     ///
     /// [`Error::Rejected`] or [`Error::Store`], as [`Tracker::record`]; then nothing was taken.
     pub async fn beat(&self, heartbeat: Heartbeat) -> Result<Taken, Error> {
-        let verdicts = match self.keep(heartbeat)? {
+        self.beat_ref((&heartbeat).into()).await
+    }
+
+    /// The same by names that somebody else owns.
+    ///
+    /// # Errors
+    ///
+    /// As [`beat`](Self::beat).
+    pub async fn beat_ref(&self, heartbeat: HeartbeatRef<'_>) -> Result<Taken, Error> {
+        let stamp = stamp(heartbeat.at, self.tracker.now(), self.tracker.policy())?;
+        let owed = match self.keep(heartbeat, stamp) {
             Kept::Done(taken) => return Ok(taken),
-            Kept::Owed(owed) => self.commit(vec![owed]).await?,
+            Kept::Owed(owed) => owed,
         };
-        let verdict = verdicts.into_iter().next();
+        let verdict = self.commit(vec![owed]).await?.into_iter().next();
         Ok(verdict
             .ok_or_else(|| StoreError::backend("a heartbeat without a verdict"))?
             .map(Taken::Committed)?)
     }
 
-    /// Takes many heartbeats, and commits those that change something together; one verdict per heartbeat, in order.
+    /// Takes many heartbeats at one instant, and commits those that change something together; one verdict per
+    /// heartbeat, in order. Each user's are taken in order too, and those of installs whose user is not known last.
     ///
     /// # Errors
     ///
     /// The store failed: the heartbeats that only say that a live user is still there were taken, the others were not,
     /// or where the error [`is_retryable`](StoreError::is_retryable), it is unknown. Taking all of them again is safe.
-    pub async fn beat_many(
-        &self,
-        heartbeats: Vec<Heartbeat>,
-    ) -> Result<Vec<Result<Taken, Rejection>>, StoreError> {
-        let mut verdicts = Vec::with_capacity(heartbeats.len());
-        let (mut owed, mut places) = (Vec::new(), Vec::new());
-        for heartbeat in heartbeats {
-            match self.keep(heartbeat) {
-                Ok(Kept::Done(taken)) => verdicts.push(Ok(taken)),
-                Ok(Kept::Owed(envelope)) => {
-                    places.push(verdicts.len());
-                    owed.push(envelope);
-                    verdicts.push(Ok(Taken::Counted));
-                }
-                Err(rejection) => verdicts.push(Err(rejection)),
-            }
-        }
+    pub async fn beat_many(&self, heartbeats: &[HeartbeatRef<'_>]) -> Result<Vec<Verdict>, StoreError> {
+        let (mut verdicts, mut owed) = self.keep_many(heartbeats);
         if !owed.is_empty() {
+            owed.sort_by_key(|(place, _)| *place);
+            let (places, owed): (Vec<_>, Vec<_>) = owed.into_iter().unzip();
             for (place, verdict) in places.into_iter().zip(self.commit(owed).await?) {
                 verdicts[place] = verdict.map(Taken::Committed);
             }
@@ -269,7 +268,7 @@ impl Beats {
         // No flush may bring back what is being erased.
         let _flushing = self.flushing.lock().await;
         let erasure = self.tracker.erase(user).await?;
-        let mut shard = self.shard(self.shard_of(user));
+        let mut shard = self.shard(self.shard_of(user.as_str()));
         shard.forget(user);
         self.live.leave(MemberRef::User(user.into()));
         drop(shard);
@@ -284,17 +283,22 @@ impl Beats {
         at.saturating_sub(self.tracker.policy().online_window)
     }
 
-    fn see(&self, user: &UserId, install: Option<&InstallId>, at: Timestamp) {
-        let member = SeenRef::Member { member: MemberRef::User(user.into()), at, floor: self.floor(at) };
+    fn see(&self, user: UserRef<'_>, install: Option<InstallRef<'_>>, at: Timestamp) {
+        let member = self.seen(MemberRef::User(user), at);
         match install {
-            Some(install) => self.live.touch_all(&[member, SeenRef::Bound { install: install.into(), at }]),
+            Some(install) => self.live.touch_all(&[member, SeenRef::Bound { install, at }]),
             None => self.live.touch(member),
         }
     }
 
+    fn seen<'a>(&self, member: MemberRef<'a>, at: Timestamp) -> SeenRef<'a> {
+        SeenRef::Member { member, at, floor: self.floor(at) }
+    }
+
     /// Raises a session by the pending beats of its user.
     pub(super) fn raise(&self, session: &mut Session) {
-        if let Some(pending) = self.shard(self.shard_of(&session.user)).pending(&session.user).cloned() {
+        let user = &session.user;
+        if let Some(pending) = self.shard(self.shard_of(user.as_str())).pending(user).cloned() {
             pending.raise(session, self.tracker.policy().heartbeat_timeout);
         }
     }
@@ -307,30 +311,73 @@ impl Beats {
     }
 
     /// Keeps a heartbeat in memory where that is enough.
-    fn keep(&self, heartbeat: Heartbeat) -> Result<Kept, Rejection> {
-        let Heartbeat { member, install, at, state } = heartbeat;
-        let stamp = self.stamp(at)?;
-        let user = match member {
-            Member::User(user) => user,
-            Member::Install(install) => {
-                let member = MemberRef::Install((&install).into());
-                self.live.touch(SeenRef::Member { member, at: stamp, floor: self.floor(stamp) });
-                return Ok(Kept::Done(Taken::Counted));
+    fn keep(&self, heartbeat: HeartbeatRef<'_>, stamp: Timestamp) -> Kept {
+        let user = match heartbeat.member {
+            MemberRef::User(user) => user,
+            member @ MemberRef::Install(_) => {
+                self.live.touch(self.seen(member, stamp));
+                return Kept::Done(Taken::Counted);
             }
         };
         let timeout = self.tracker.policy().heartbeat_timeout;
-        let mut shard = self.shard(self.shard_of(&user));
-        if let Some(taken) = shard.keep(&user, stamp, state.as_ref(), timeout) {
-            // Under the lock: an erasure comes before or after both.
-            self.see(&user, install.as_ref(), stamp);
-            return Ok(Kept::Done(taken));
+        let mut shard = self.shard(self.shard_of(user.as_str()));
+        match shard.keep(user, stamp, heartbeat.state, timeout) {
+            Some(taken) => {
+                // Under the lock: an erasure comes before or after both.
+                self.see(user, heartbeat.install, stamp);
+                Kept::Done(taken)
+            }
+            None => Kept::Owed(Owed::new(heartbeat, user, stamp)),
         }
-        drop(shard);
-        let envelope = match state {
-            Some(state) => Envelope::heartbeat_in(user, state),
-            None => Envelope::heartbeat(user),
-        };
-        Ok(Kept::Owed(Owed { envelope: envelope.at(stamp), install, stamp }))
+    }
+
+    /// Keeps heartbeats in memory where that is enough; what is owed comes with its place among the verdicts.
+    ///
+    /// The users of a shard are kept together, under one lock, and looked up before one of them is worked on: their
+    /// cache misses overlap, which one by one are most of the time.
+    fn keep_many(&self, heartbeats: &[HeartbeatRef<'_>]) -> (Vec<Verdict>, Vec<(usize, Owed)>) {
+        let (now, policy) = (self.tracker.now(), self.tracker.policy());
+        let mut verdicts = Vec::with_capacity(heartbeats.len());
+        let mut of_users = Vec::with_capacity(heartbeats.len());
+        let mut of_installs = Vec::new();
+        for (place, heartbeat) in heartbeats.iter().enumerate() {
+            let stamp = match stamp(heartbeat.at, now, policy) {
+                Ok(stamp) => stamp,
+                Err(rejection) => {
+                    verdicts.push(Err(rejection));
+                    continue;
+                }
+            };
+            verdicts.push(Ok(Taken::Counted));
+            match heartbeat.member {
+                MemberRef::User(user) => of_users.push((self.shard_of(user.as_str()), place, user, stamp)),
+                member @ MemberRef::Install(_) => of_installs.push(self.seen(member, stamp)),
+            }
+        }
+        of_users.sort_unstable_by_key(|(shard, place, ..)| (*shard, *place));
+        let (mut seen, mut owed) = (Vec::new(), Vec::new());
+        for together in of_users.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let Some((shard, ..)) = together.first() else { continue };
+            let mut shard = self.shard(*shard);
+            shard.prefetch(together.iter().map(|(_, _, user, _)| *user));
+            for (_, place, user, stamp) in together {
+                let heartbeat = heartbeats[*place];
+                match shard.keep(*user, *stamp, heartbeat.state, policy.heartbeat_timeout) {
+                    Some(taken) => {
+                        verdicts[*place] = Ok(taken);
+                        seen.push(self.seen(MemberRef::User(*user), *stamp));
+                        let bound = |install| SeenRef::Bound { install, at: *stamp };
+                        seen.extend(heartbeat.install.map(bound));
+                    }
+                    None => owed.push((*place, Owed::new(heartbeat, *user, *stamp))),
+                }
+            }
+            // Under the lock: an erasure comes before or after both.
+            self.live.touch_all(&seen);
+            seen.clear();
+        }
+        self.live.touch_all(&of_installs);
+        (verdicts, owed)
     }
 
     /// Records envelopes, each user's after its pending beats and in one commit with them; learns what the sessions
@@ -342,7 +389,7 @@ impl Beats {
         for Owed { envelope, .. } in &owed {
             let user = envelope.user();
             if !written.contains_key(user) {
-                let shard = self.shard(self.shard_of(user));
+                let shard = self.shard(self.shard_of(user.as_str()));
                 let (pending, ended) = (shard.pending(user).cloned(), shard.ended());
                 drop(shard);
                 envelopes.extend(pending.as_ref().map(|beats| beats.envelope(user)));
@@ -357,7 +404,7 @@ impl Beats {
             let verdict = all.get_mut(place).and_then(Option::take);
             let verdict = verdict.ok_or_else(|| StoreError::backend("an envelope without a verdict"))?;
             let user = envelope.user();
-            let mut shard = self.shard(self.shard_of(user));
+            let mut shard = self.shard(self.shard_of(user.as_str()));
             let ended = match written.get_mut(user) {
                 Some((beats, ended)) => {
                     if let Some(beats) = beats.take() {
@@ -377,7 +424,7 @@ impl Beats {
                 if ends || !self.is_present(session) {
                     self.live.leave(MemberRef::User(user.into()));
                 } else if envelope.is_sign() {
-                    self.see(user, install.as_ref(), stamp);
+                    self.see(user.into(), install.as_ref().map(InstallRef::from), stamp);
                 }
             }
             verdicts.push(verdict);
@@ -393,7 +440,7 @@ impl Beats {
         self.shard(shard.unwrap_or_default()).forget_idle(self.tracker.now(), limit);
     }
 
-    fn shard_of(&self, user: &UserId) -> usize {
+    fn shard_of(&self, user: &str) -> usize {
         // The low bits choose inside the map, so the high ones choose the map.
         (self.hasher.hash_one(user) >> 58) as usize
     }
@@ -403,6 +450,9 @@ impl Beats {
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What became of one of many heartbeats.
+type Verdict = Result<Taken, Rejection>;
 
 /// What becomes of a heartbeat in memory.
 enum Kept {
@@ -417,6 +467,16 @@ struct Owed {
     envelope: Envelope,
     install: Option<InstallId>,
     stamp: Timestamp,
+}
+
+impl Owed {
+    fn new(heartbeat: HeartbeatRef<'_>, user: UserRef<'_>, stamp: Timestamp) -> Self {
+        let envelope = match heartbeat.state {
+            Some(state) => Envelope::heartbeat_in(user.into(), state.clone()),
+            None => Envelope::heartbeat(user.into()),
+        };
+        Self { envelope: envelope.at(stamp), install: heartbeat.install.map(InstallId::from), stamp }
+    }
 }
 
 impl fmt::Debug for Beats {

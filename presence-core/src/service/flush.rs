@@ -2,9 +2,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    future::poll_fn,
     sync::{Mutex, PoisonError},
+    task::Poll,
 };
 
+use foldhash::fast::RandomState;
 use futures_util::future::join_all;
 
 use crate::{
@@ -48,6 +51,7 @@ impl Beats {
                     }
                     Err(error) => return Err(error),
                 }
+                pause().await;
             }
             dirty.users = kept;
         }
@@ -57,9 +61,12 @@ impl Beats {
 
     async fn flush_users(&self, shard: usize, users: &[UserId], flush: &mut Flush) -> Result<(), StoreError> {
         let timeout = self.tracker.policy().heartbeat_timeout;
-        let pending: HashMap<UserId, Pending> = {
+        let pending: HashMap<UserId, Pending, RandomState> = {
+            let mut pending = HashMap::with_capacity_and_hasher(users.len(), RandomState::default());
             let shard = self.shard(shard);
-            users.iter().filter_map(|user| Some((user.clone(), shard.pending(user)?.clone()))).collect()
+            pending
+                .extend(users.iter().filter_map(|user| Some((user.clone(), shard.pending(user)?.clone()))));
+            pending
         };
         if pending.is_empty() {
             return Ok(());
@@ -130,6 +137,20 @@ impl Beats {
         let seen: Vec<_> = bound.chain(seen).collect();
         if seen.is_empty() { Ok(()) } else { backing.touch(seen).await }
     }
+}
+
+/// Lets others run once: a store in memory never waits, and a flush of millions would hold up its thread.
+async fn pause() {
+    let mut has_paused = false;
+    poll_fn(|cx| {
+        if has_paused {
+            return Poll::Ready(());
+        }
+        has_paused = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The dirty users of a shard: what is left of them goes back, also when the flush is dropped half way.

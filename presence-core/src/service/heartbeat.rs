@@ -1,6 +1,6 @@
 //! Heartbeats as clients send them, and what becomes of them.
 
-use crate::{InstallId, Member, Recorded, StateType, Timestamp, UserId};
+use crate::{InstallId, InstallRef, Member, MemberRef, Recorded, StateType, Timestamp, UserId, UserRef};
 
 /// A heartbeat of a user, of an install whose user is not known, or of both.
 ///
@@ -57,6 +57,68 @@ impl Heartbeat {
     pub fn waking_to(mut self, state: StateType) -> Self {
         self.state = Some(state).filter(StateType::is_live);
         self
+    }
+}
+
+/// A [`Heartbeat`] by names that somebody else owns: nothing is copied of one that only says that a live user is still
+/// there.
+///
+/// ```
+/// use presence_core::{HeartbeatRef, InstallRef, UserRef};
+///
+/// let phone = InstallRef::new("phone-4711")?;
+/// let logged_in = HeartbeatRef::of_user(UserRef::new("alice")?).on(phone);
+/// # let _ = logged_in;
+/// # Ok::<(), presence_core::Rejection>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HeartbeatRef<'a> {
+    pub(super) member: MemberRef<'a>,
+    pub(super) install: Option<InstallRef<'a>>,
+    pub(super) at: Option<Timestamp>,
+    pub(super) state: Option<&'a StateType>,
+}
+
+impl<'a> HeartbeatRef<'a> {
+    const fn new(member: MemberRef<'a>) -> Self {
+        Self { member, install: None, at: None, state: None }
+    }
+
+    /// As [`Heartbeat::of_user`].
+    #[must_use]
+    pub const fn of_user(user: UserRef<'a>) -> Self {
+        Self::new(MemberRef::User(user))
+    }
+
+    /// As [`Heartbeat::of_install`].
+    #[must_use]
+    pub const fn of_install(install: InstallRef<'a>) -> Self {
+        Self::new(MemberRef::Install(install))
+    }
+
+    /// As [`Heartbeat::on`].
+    #[must_use]
+    pub const fn on(mut self, install: InstallRef<'a>) -> Self {
+        self.install = Some(install);
+        self
+    }
+
+    /// As [`Heartbeat::at`].
+    #[must_use]
+    pub const fn at(mut self, at: Timestamp) -> Self {
+        self.at = Some(at);
+        self
+    }
+}
+
+impl<'a> From<&'a Heartbeat> for HeartbeatRef<'a> {
+    fn from(heartbeat: &'a Heartbeat) -> Self {
+        Self {
+            member: (&heartbeat.member).into(),
+            install: heartbeat.install.as_ref().map(InstallRef::from),
+            at: heartbeat.at,
+            state: heartbeat.state.as_ref(),
+        }
     }
 }
 

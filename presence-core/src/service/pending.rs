@@ -1,10 +1,10 @@
 //! What one process knows of live users, and has not written yet.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, hint::black_box, time::Duration};
 
 use foldhash::fast::RandomState;
 
-use crate::{Beat, Envelope, Session, StateType, Taken, Timestamp, UserId, is_alive};
+use crate::{Beat, Envelope, Session, StateType, Taken, Timestamp, UserId, UserRef, is_alive};
 
 /// A sign of life, and what it would wake to.
 type Sign = (Timestamp, Option<StateType>);
@@ -59,7 +59,14 @@ struct Known {
     live_since: Timestamp,
     /// The last sign of life, pending ones included.
     last: Timestamp,
-    pending: Option<Pending>,
+    /// Behind a pointer: most live users have none at most times, and there may be millions of them.
+    pending: Option<Box<Pending>>,
+}
+
+impl Known {
+    fn taken(&self) -> Taken {
+        Taken::Kept { current_state: self.state.clone(), last_heartbeat: self.last }
+    }
 }
 
 /// Some of the users.
@@ -76,12 +83,12 @@ impl Shard {
     /// Keeps a beat, if the user is known to be live and the beat continues that life; `None` where it changes more.
     pub(super) fn keep(
         &mut self,
-        user: &UserId,
+        user: UserRef<'_>,
         at: Timestamp,
         state: Option<&StateType>,
         timeout: Option<Duration>,
     ) -> Option<Taken> {
-        let known = self.users.get_mut(user)?;
+        let known = self.users.get_mut(user.as_str())?;
         if !is_connected(known.live_since, known.last, at, timeout) {
             return None;
         }
@@ -90,15 +97,25 @@ impl Shard {
         match &mut known.pending {
             Some(pending) => pending.add(sign),
             None => {
-                known.pending = Some(Pending { first: sign.clone(), last: sign });
-                self.dirty.push(user.clone());
+                known.pending = Some(Box::new(Pending { first: sign.clone(), last: sign }));
+                let taken = known.taken();
+                // A copy of the name that is there anyway is no allocation.
+                self.dirty.extend(self.users.get_key_value(user.as_str()).map(|(user, _)| user.clone()));
+                return Some(taken);
             }
         }
-        Some(Taken::Kept { current_state: known.state.clone(), last_heartbeat: known.last })
+        Some(known.taken())
+    }
+
+    /// Loads what is known of these users. Reads that do not wait for each other overlap.
+    pub(super) fn prefetch<'a>(&self, users: impl Iterator<Item = UserRef<'a>>) {
+        for user in users {
+            black_box(self.users.get(user.as_str()).map(|known| known.last));
+        }
     }
 
     pub(super) fn pending(&self, user: &UserId) -> Option<&Pending> {
-        self.users.get(user)?.pending.as_ref()
+        self.users.get(user)?.pending.as_deref()
     }
 
     /// How many users may have something pending.
@@ -128,7 +145,7 @@ impl Shard {
     pub(super) fn settle(&mut self, user: &UserId, written: &Pending) {
         let Some(known) = self.users.get_mut(user) else { return };
         match &mut known.pending {
-            Some(pending) if pending == written => known.pending = None,
+            Some(pending) if **pending == *written => known.pending = None,
             Some(pending) => {
                 if pending.first == written.first {
                     pending.first = written.last.clone();
@@ -149,7 +166,7 @@ impl Shard {
         let continues = |beats: &Pending| {
             is_connected(session.live_since, session.last_heartbeat, beats.first.0, timeout)
         };
-        if is_live && pending.as_ref().is_none_or(continues) {
+        if is_live && pending.as_deref().is_none_or(continues) {
             let written = session.last_heartbeat;
             let last = pending.as_ref().map_or(written, |beats| beats.last.0.max(written));
             let known = Known { state, live_since: session.live_since, last, pending };

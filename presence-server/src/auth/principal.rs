@@ -1,6 +1,6 @@
 //! Who asks.
 
-use presence_core::UserId;
+use presence_core::{UserId, UserRef};
 
 /// Who asks, as far as the server knows.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,7 +22,7 @@ impl Principal {
     /// Whether what concerns `user` may be read and written.
     ///
     /// ```
-    /// use presence_core::UserId;
+    /// use presence_core::{UserId, UserRef};
     /// use presence_server::auth::Principal;
     ///
     /// assert!(Principal::Anyone.may_act_for(&UserId::new("alice")?));
@@ -30,9 +30,14 @@ impl Principal {
     /// ```
     #[must_use]
     pub fn may_act_for(&self, user: &UserId) -> bool {
+        self.may_act_for_ref(user.into())
+    }
+
+    /// The same by a name that somebody else owns.
+    pub(crate) fn may_act_for_ref(&self, user: UserRef<'_>) -> bool {
         match self {
             Self::Anyone => true,
-            Self::Bearer { user: own, is_admin } => *is_admin || own == user,
+            Self::Bearer { user: own, is_admin } => *is_admin || UserRef::from(own) == user,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `/api/v1/presence`: heartbeats of installs and users, and who is online. Names are camelCase, stamps Unix seconds.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use axum::{
     Json,
@@ -8,8 +8,11 @@ use axum::{
     http::HeaderValue,
     response::{IntoResponse, Response},
 };
-use presence_core::{Heartbeat, InstallId, Member, Taken, Timestamp, UserId};
-use serde::{Deserialize, Serialize};
+use presence_core::{HeartbeatRef, InstallRef, Member, Rejection, Taken, Timestamp, UserRef};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::value::RawValue;
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
@@ -52,13 +55,50 @@ struct Beat<'a> {
     user_id: Option<Name<'a>>,
 }
 
-/// A user id as text or as a whole number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Name<'a> {
-    Number(Whole),
-    #[serde(borrow)]
-    Text(Cow<'a, str>),
+/// A user id as text or as a whole number, which is read as its digits.
+// Not an untagged enum: that keeps a copy of the value until one of its shapes fits.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameVisitor)
+    }
+}
+
+impl From<Whole> for Name<'_> {
+    fn from(Whole(number): Whole) -> Self {
+        Self(Cow::Owned(number.to_string()))
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text or a whole number")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(name)))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(name.to_owned())))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Name<'de>, E> {
+        Whole::deserialize(number.into_deserializer()).map(Name::from)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Name<'de>, E> {
+        Whole::deserialize(number.into_deserializer()).map(Name::from)
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Name<'de>, E> {
+        Whole::deserialize(number.into_deserializer()).map(Name::from)
+    }
 }
 
 /// Heartbeats.
@@ -82,26 +122,48 @@ impl ToSchema for Batch {
 }
 
 impl Beat<'_> {
-    /// The heartbeat of the user whom the body names, or else of whoever asks.
-    fn heartbeat(self, principal: &Principal) -> Result<Heartbeat, Problem> {
-        let install = InstallId::new(self.install_id.into_owned())?;
-        if self.app_version.is_empty() || self.app_version.chars().count() > 64 {
-            return Err(Problem::bad_request("INVALID_APP_VERSION", "an app version is 1 to 64 characters"));
+    /// The heartbeat of the user whom the body names, or else of whoever asks, checked; it borrows from both.
+    fn heartbeat<'a>(&'a self, principal: &'a Principal) -> Result<HeartbeatRef<'a>, Rejected> {
+        let install = InstallRef::new(&self.install_id)?;
+        let version = &self.app_version;
+        if version.is_empty() || (version.len() > 64 && version.chars().count() > 64) {
+            return Err(Rejected::AppVersion);
         }
         let at = Timestamp::from_secs(self.client_ts.0)?;
-        let named = match self.user_id {
-            None => None,
-            Some(Name::Number(Whole(number))) => Some(UserId::new(number.to_string())?),
-            Some(Name::Text(name)) => Some(UserId::new(name.into_owned())?),
-        };
-        if named.as_ref().is_some_and(|user| !principal.may_act_for(user)) {
-            return Err(Problem::forbidden());
+        let named = self.user_id.as_ref().map(|Name(name)| UserRef::new(name)).transpose()?;
+        if named.is_some_and(|user| !principal.may_act_for_ref(user)) {
+            return Err(Rejected::Forbidden);
         }
-        let heartbeat = match named.or_else(|| principal.user().cloned()) {
-            None => Heartbeat::of_install(install),
-            Some(user) => Heartbeat::of_user(user).on(install),
+        let heartbeat = match named.or_else(|| principal.user().map(UserRef::from)) {
+            None => HeartbeatRef::of_install(install),
+            Some(user) => HeartbeatRef::of_user(user).on(install),
         };
         Ok(heartbeat.at(at))
+    }
+}
+
+/// Why a heartbeat that parses is none.
+enum Rejected {
+    AppVersion,
+    Forbidden,
+    By(Rejection),
+}
+
+impl From<Rejection> for Rejected {
+    fn from(rejection: Rejection) -> Self {
+        Self::By(rejection)
+    }
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::AppVersion => {
+                Self::bad_request("INVALID_APP_VERSION", "an app version is 1 to 64 characters")
+            }
+            Rejected::Forbidden => Self::forbidden(),
+            Rejected::By(rejection) => rejection.into(),
+        }
     }
 }
 
@@ -133,7 +195,7 @@ pub(crate) async fn heartbeat(
     BatchBody(body): BatchBody,
 ) -> Result<Response, Problem> {
     let beat: Beat<'_> = parse_object(&body)?;
-    let taken = state.beats().beat(beat.heartbeat(&principal)?).await?;
+    let taken = state.beats().beat_ref(beat.heartbeat(&principal)?).await?;
     state.metrics().heartbeats([Ok(&taken)]);
     let durability = match taken {
         Taken::Committed(_) => HeaderValue::from_static(state.settings().durability),
@@ -167,6 +229,44 @@ struct Refused {
     code: &'static str,
 }
 
+/// A heartbeat by its names: the parser would also take an array of its values in order.
+struct Item<'a>(Beat<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ItemVisitor)
+    }
+}
+
+struct ItemVisitor;
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item<'de>, A::Error> {
+        Beat::deserialize(MapAccessDeserializer::new(map)).map(Item)
+    }
+}
+
+/// The items of a batch, or why one is none.
+///
+/// Nearly always all of them are heartbeats, and one pass makes them. Where one is not, the parser can only refuse the
+/// whole, so each is parsed by itself.
+fn items(body: &[u8]) -> Result<Vec<Result<Beat<'_>, &'static str>>, Problem> {
+    if let Ok(beats) = parse::<Vec<Item<'_>>>(body) {
+        return Ok(beats.into_iter().map(|Item(beat)| Ok(beat)).collect());
+    }
+    let items: Vec<&RawValue> = parse(body)?;
+    Ok(items
+        .into_iter()
+        .map(|item| parse_object(item.get().as_bytes()).map_err(|problem| problem.code()))
+        .collect())
+}
+
 /// Takes many heartbeats at once, each judged on its own.
 #[utoipa::path(
     post, path = "/api/v1/presence/heartbeats", operation_id = "recordHeartbeats", tag = "presence",
@@ -184,21 +284,26 @@ pub(crate) async fn heartbeats(
     Asker(principal): Asker,
     BatchBody(body): BatchBody,
 ) -> Result<Response, Problem> {
-    let items: Vec<&RawValue> = parse(&body)?;
+    let items = items(&body)?;
     if items.is_empty() || items.len() > BATCH {
         return Err(Problem::bad_request("INVALID_BATCH", "a batch has 1 to 1000 heartbeats"));
     }
-    let (mut heartbeats, mut places, mut errors) = (Vec::with_capacity(items.len()), Vec::new(), Vec::new());
+    let (mut heartbeats, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
+    let mut places = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        match parse_object::<Beat<'_>>(item.get().as_bytes()).and_then(|beat| beat.heartbeat(&principal)) {
+        let heartbeat = match item {
+            Ok(beat) => beat.heartbeat(&principal).map_err(|rejected| Problem::from(rejected).code()),
+            Err(code) => Err(*code),
+        };
+        match heartbeat {
             Ok(heartbeat) => {
                 heartbeats.push(heartbeat);
                 places.push(index);
             }
-            Err(problem) => errors.push(Refused { index, code: problem.code() }),
+            Err(code) => errors.push(Refused { index, code }),
         }
     }
-    let verdicts = state.beats().beat_many(heartbeats).await?;
+    let verdicts = state.beats().beat_many(&heartbeats).await?;
     state.metrics().heartbeats(verdicts.iter().map(Result::as_ref));
     let refused = places.into_iter().zip(verdicts).filter_map(|(index, verdict)| {
         verdict.err().map(|rejection| Refused { index, code: rejection.code() })
@@ -332,4 +437,59 @@ pub(crate) async fn online_users(
     });
     let next_cursor = page.next.map(|member| member.to_string());
     Ok(Json(OnlineUsers { data: data.collect(), next_cursor, window_seconds: window.as_secs() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each item is taken for: its user and install, or the code of its refusal.
+    fn taken(body: &str) -> Vec<String> {
+        let items = items(body.as_bytes()).expect("an array");
+        let items = items.into_iter().map(|item| match item {
+            Ok(beat) => match beat.heartbeat(&Principal::Anyone) {
+                Ok(_) => {
+                    format!("{}@{}", beat.user_id.map_or("-".into(), |Name(name)| name), beat.install_id)
+                }
+                Err(rejected) => Problem::from(rejected).code().to_owned(),
+            },
+            Err(code) => code.to_owned(),
+        });
+        items.collect()
+    }
+
+    #[test]
+    fn an_item_is_judged_alike_alone_and_beside_one_that_is_none() {
+        let beat =
+            |rest: &str| format!(r#"{{"installId":"phone-4711","appVersion":"1","clientTs":9{rest}}}"#);
+        let cases = [
+            (beat(""), "-@phone-4711"),
+            (beat(r#","userId":"alice""#), "alice@phone-4711"),
+            (beat(r#","userId":"al\u0069ce""#), "alice@phone-4711"),
+            (beat(r#","userId":-7"#), "-7@phone-4711"),
+            (beat(r#","userId":9223372036854775807"#), "9223372036854775807@phone-4711"),
+            (beat(r#","userId":9223372036854775808"#), "INVALID_BODY"),
+            (beat(r#","userId":1.5"#), "INVALID_BODY"),
+            (beat(r#","userId":7.0"#), "7@phone-4711"),
+            (beat(r#","userId":true"#), "INVALID_BODY"),
+            (beat(r#","userId":null"#), "-@phone-4711"),
+            (beat(r#","userId":" alice""#), "INVALID_USER_ID"),
+            (beat(r#","other":[1,{"x":"]"}]"#), "-@phone-4711"),
+            (beat(r#","clientTs":9"#), "INVALID_BODY"),
+            (beat("").replace("phone", "ph ne"), "INVALID_INSTALL_ID"),
+            (beat("").replace(r#""1""#, r#""""#), "INVALID_APP_VERSION"),
+            (beat("").replace(r#""1""#, &format!("\"{}\"", "ö".repeat(64))), "-@phone-4711"),
+            (beat("").replace(r#""1""#, &format!("\"{}\"", "ö".repeat(65))), "INVALID_APP_VERSION"),
+            (r#"["phone-4711","1",9]"#.to_owned(), "INVALID_BODY"),
+            ("7".to_owned(), "INVALID_BODY"),
+        ];
+        for (item, expected) in &cases {
+            assert_eq!(taken(&format!("[{item}]")), [*expected], "{item}");
+            let with_other = taken(&format!("[{item},{}]", beat(r#","userId":"bob""#)));
+            assert_eq!(with_other, [*expected, "bob@phone-4711"], "{item}");
+            assert_eq!(taken(&format!("[null,{item}]")), ["INVALID_BODY", *expected], "{item}");
+        }
+        assert!(items(b"{}").is_err());
+        assert!(items(b"[1,").is_err());
+    }
 }

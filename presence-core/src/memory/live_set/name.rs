@@ -26,6 +26,13 @@ impl<'a> UserRef<'a> {
     }
 }
 
+impl From<UserRef<'_>> for UserId {
+    fn from(user: UserRef<'_>) -> Self {
+        // The rule of both is the same one.
+        Self::new(user.0).expect("a valid user id")
+    }
+}
+
 impl<'a> From<&'a UserId> for UserRef<'a> {
     fn from(user: &'a UserId) -> Self {
         Self(user.as_str())
@@ -50,6 +57,13 @@ impl<'a> InstallRef<'a> {
     #[must_use]
     pub const fn as_str(self) -> &'a str {
         self.0
+    }
+}
+
+impl From<InstallRef<'_>> for InstallId {
+    fn from(install: InstallRef<'_>) -> Self {
+        // The rule of both is the same one.
+        Self::new(install.0).expect("a valid install id")
     }
 }
 
