@@ -10,6 +10,10 @@ use presence_server::{
 };
 use tokio::runtime::Runtime;
 
+// A request makes some twenty small allocations, and a live user some that stay.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let command = match Config::read() {
         Ok(command) => command,
@@ -83,7 +87,14 @@ fn start(config: &Config, level: &str) -> Result<Runtime, std::io::Error> {
         _ => lines.with_ansi(std::io::stderr().is_terminal()).init(),
     }
     std::panic::set_hook(Box::new(log::panic));
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    // On one core there is nobody to share the work with, and threads that hand it to each other only cost.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut runtime = if cores == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    runtime.enable_all().build()
 }
 
 /// An error and what caused it, on one line.
