@@ -34,6 +34,7 @@
 mod accept;
 mod body;
 mod connection;
+mod deadline;
 mod exchange;
 mod framing;
 mod limits;

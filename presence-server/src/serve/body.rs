@@ -1,15 +1,14 @@
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::BoxError;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::Instant;
 
+use super::deadline::Shared;
 use super::progress::{Answering, Progress};
 
 /// The body did not arrive in time. Handlers see it as the error of their body.
@@ -21,20 +20,23 @@ pub(crate) struct Late;
 #[derive(Debug)]
 pub(super) struct Timed {
     body: Incoming,
-    deadline: Pin<Box<Sleep>>,
+    deadline: Shared,
+    due: Instant,
     is_late: Arc<AtomicBool>,
     is_done: bool,
     progress: Arc<Progress>,
 }
 
 impl Timed {
+    /// `deadline` is the timer of the connection's bodies; this one has until `due`.
     pub(super) fn new(
         body: Incoming,
-        limit: Duration,
+        deadline: Shared,
+        due: Instant,
         is_late: Arc<AtomicBool>,
         progress: Arc<Progress>,
     ) -> Self {
-        Self { body, deadline: Box::pin(sleep(limit)), is_late, is_done: false, progress }
+        Self { body, deadline, due, is_late, is_done: false, progress }
     }
 }
 
@@ -51,7 +53,7 @@ impl Body for Timed {
             return Poll::Ready(None); // ended with its error
         }
         // The deadline is polled first: a body that trickles is ready each time it is asked.
-        if !this.is_done && this.deadline.as_mut().poll(cx).is_ready() && !this.body.is_end_stream() {
+        if !this.is_done && this.deadline.poll(this.due, cx).is_ready() && !this.body.is_end_stream() {
             this.is_late.store(true, Relaxed);
             return Poll::Ready(Some(Err(Late.into())));
         }

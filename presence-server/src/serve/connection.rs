@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::deadline::Shared;
 use super::exchange::Exchange;
 use super::limits::Limits;
 use super::progress::{Progress, Stage};
@@ -78,9 +79,11 @@ impl Connections {
             Socket::new(stream, slot, Arc::clone(&progress), Arc::clone(&self.traffic), &self.limits);
         let exchange = Exchange {
             app: self.app.clone(),
+            body_deadline: Shared::default(),
             body_timeout: self.limits.body_timeout,
             peer,
             progress: Arc::clone(&progress),
+            request_deadline: Shared::default(),
             request_timeout: self.limits.request_timeout,
             traffic: Arc::clone(&self.traffic),
         };

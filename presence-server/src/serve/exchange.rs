@@ -16,10 +16,11 @@ use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use hyper::body::{Body as _, Incoming};
-use tokio::time::timeout;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::body::{Timed, Tracked};
+use super::deadline::{Shared, after};
 use super::progress::{Answering, Progress};
 use super::verdict::Verdict;
 use crate::metrics::access;
@@ -31,9 +32,13 @@ use crate::traffic::Traffic;
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
     pub(super) app: Router,
+    /// The timer of the bodies.
+    pub(super) body_deadline: Shared,
     pub(super) body_timeout: Duration,
     pub(super) peer: SocketAddr,
     pub(super) progress: Arc<Progress>,
+    /// The timer of the answers.
+    pub(super) request_deadline: Shared,
     pub(super) request_timeout: Duration,
     pub(super) traffic: Arc<Traffic>,
 }
@@ -73,28 +78,35 @@ impl Exchange {
 
     async fn handle(&self, request: Request<Incoming>, asked: &Asked) -> Response<Body> {
         let is_late = Arc::new(AtomicBool::new(false));
+        let now = Instant::now();
         let mut request = request.map(|body| {
             if body.is_end_stream() {
                 Body::empty()
             } else {
                 let progress = Arc::clone(&self.progress);
-                Body::new(Timed::new(body, self.body_timeout, Arc::clone(&is_late), progress))
+                let (deadline, due) = (self.body_deadline.clone(), after(now, self.body_timeout));
+                Body::new(Timed::new(body, deadline, due, Arc::clone(&is_late), progress))
             }
         });
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let answer = timeout(self.request_timeout, caught(self.app.clone().oneshot(request))).await;
-        match answer {
-            Err(_elapsed) => {
+        let due = after(now, self.request_timeout);
+        let mut answer = pin!(caught(self.app.clone().oneshot(request)));
+        let answer = poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => self.request_deadline.poll(due, cx).map(|()| None),
+        });
+        match answer.await {
+            None => {
                 tracing::warn!(request.id = %asked.id, "a request took too long");
                 closed(self.problem(Problem::timed_out(), asked))
             }
             // The payload of the panic may quote the request, so it stays out of the log.
-            Ok(Err(Panicked)) => {
+            Some(Err(Panicked)) => {
                 self.traffic.panics.add(1);
                 tracing::error!(request.id = %asked.id, "a handler panicked");
                 self.problem(Problem::internal(), asked)
             }
-            Ok(Ok(Ok(response))) => {
+            Some(Ok(Ok(response))) => {
                 if !is_late.load(Relaxed) {
                     response
                 } else if response.status().is_success() || response.status() == StatusCode::REQUEST_TIMEOUT {
@@ -105,7 +117,7 @@ impl Exchange {
                     closed(self.problem(Problem::body_timed_out(), asked))
                 }
             }
-            Ok(Ok(Err(never))) => match never {},
+            Some(Ok(Err(never))) => match never {},
         }
     }
 

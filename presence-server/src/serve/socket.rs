@@ -1,4 +1,3 @@
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,8 +8,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
+use super::deadline::{Deadline, after};
 use super::framing::{Found, Framing};
 use super::limits::Limits;
 use super::progress::{Progress, Stage};
@@ -46,8 +46,10 @@ pub(super) struct Socket {
     header_timeout: Duration,
     keep_alive: Duration,
     write_timeout: Duration,
-    timer: Pin<Box<Sleep>>,
-    /// What `timer` is set for: which wait, after how many requests.
+    timer: Deadline,
+    /// When the wait is over.
+    due: Instant,
+    /// Which wait it is, after how many requests.
     armed: Option<(Wait, u64)>,
     has_expired: bool,
     lingered: Option<usize>,
@@ -83,7 +85,8 @@ impl Socket {
             header_timeout: limits.header_timeout,
             keep_alive: limits.keep_alive,
             write_timeout: limits.request_timeout,
-            timer: Box::pin(sleep(limits.header_timeout)),
+            timer: Deadline::default(),
+            due: after(Instant::now(), limits.header_timeout),
             armed: Some((Wait::Head, 0)),
             has_expired: false,
             lingered: None,
@@ -102,13 +105,10 @@ impl Socket {
                 Wait::Linger => LINGER,
                 Wait::Write => self.write_timeout,
             };
-            let now = Instant::now();
-            // A limit too large to be added is no limit that anybody waits for.
-            let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(86_400));
-            self.timer.as_mut().reset(deadline);
+            self.due = after(Instant::now(), limit);
             self.armed = Some(key);
         }
-        self.timer.as_mut().poll(cx)
+        self.timer.poll(self.due, cx)
     }
 
     fn poll_expiry<T>(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<io::Result<T>> {
