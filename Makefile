@@ -15,7 +15,8 @@ fix:
 
 bench:
 	cargo bench --locked --package presence-benches --bench ratios
-	cargo build --release --locked --package presence-server
+	cargo build --release --locked --package presence-server --package presence-benches
+	cargo run --release --locked --package presence-benches --bin http
 	cargo bench --locked --package presence-benches --bench slow_clients
 
 # A real channel's morning, replayed so that it ends now, and a server that answers about it.

@@ -42,7 +42,9 @@ impl Server {
         };
         match program {
             Program::Handlers => _ = command.arg("handlers"),
-            Program::Memory | Program::Sqlite => _ = command.env("BIND_ADDRESS", "127.0.0.1:0"),
+            Program::Memory | Program::Sqlite => {
+                command.env("BIND_ADDRESS", "127.0.0.1:0").env("ACCESS_LOG", "0");
+            }
         }
         if program == Program::Sqlite {
             let file = folder.path().join("presence.db");
