@@ -741,3 +741,24 @@ fn the_help_is_the_reference() {
     let kept = fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
     assert!(help == kept, "tests/help.txt is not what --help prints:\n{help}");
 }
+
+/// `PRESENCE_TEST_UPDATE=1` writes the file anew.
+#[test]
+fn the_example_of_a_file_has_every_setting_with_its_default() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.env.example");
+    let settings: String =
+        config(&[], &[]).settings().into_iter().map(|(name, value)| format!("#{name}={value}\n")).collect();
+    let example = format!(
+        "# Copy this to .env in the directory where the server starts, and take the # away from what you set.\n\
+         # `presence-server --help` says what each means; an empty value is unset.\n\n{settings}"
+    );
+    if std::env::var_os("PRESENCE_TEST_UPDATE").is_some() {
+        fs::write(&path, &example).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
+    assert!(example == kept, ".env.example is not what the settings are:\n{example}");
+    // Taken as it is, it says what holds without it.
+    let env = Environment::default().beneath(&path, settings.replace('#', "").as_bytes()).unwrap();
+    let Ok(Command::Serve(said)) = Config::from_env_and_args(["presence-server"], &env) else { panic!() };
+    assert_eq!(said.effective().to_string(), config(&[], &[]).effective().to_string());
+}

@@ -67,5 +67,7 @@ pub fn links(address: SocketAddr, window: std::time::Duration, lives: &Lives) ->
         add("and has done", format!("/users/{user}/checkpoints?limit=10"));
         add("day by day", format!("/users/{user}/summaries"));
     }
+    add("every route, to try out", "/docs/".to_owned());
+    add("figures of the server", "/metrics".to_owned());
     text
 }
