@@ -11,7 +11,7 @@ use crate::{
     AppState, Settings, app,
     config::Config,
     jobs,
-    serve::{Limits, serve},
+    serve::{Limits, listen, serve},
     storage::Storage,
 };
 
@@ -91,9 +91,9 @@ impl Server {
             state = state.showing(Arc::clone(sqlite));
         }
         let address = config.bind();
-        let listen = |cause| RunError::Listen { address, cause };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let failed = |cause| RunError::Listen { address, cause };
+        let listener = listen(address).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         tracing::info!(members, "{}", config.summary());
         Ok(Self { config, state, sqlite, listener, address })
     }

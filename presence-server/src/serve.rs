@@ -38,6 +38,7 @@ mod deadline;
 mod exchange;
 mod framing;
 mod limits;
+mod listen;
 mod progress;
 mod refusal;
 mod socket;
@@ -57,6 +58,7 @@ use self::accept::{Backoff, Failure};
 pub(crate) use self::body::Late;
 use self::connection::{Connections, Ended};
 pub use self::limits::Limits;
+pub use self::listen::listen;
 use crate::traffic::Traffic;
 
 /// What became of the connections that were open when the shutdown began.
@@ -90,12 +92,12 @@ pub struct Drained {
 ///
 /// ```no_run
 /// use std::sync::Arc;
-/// use presence_server::serve::{Limits, serve};
+/// use presence_server::serve::{Limits, listen, serve};
 /// use tokio_util::sync::CancellationToken;
 ///
 /// # async fn run(app: axum::Router) -> std::io::Result<()> {
 /// let shutdown = CancellationToken::new(); // cancelled by whoever watches the signals
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// let listener = listen(([127, 0, 0, 1], 8080).into())?;
 /// let drained = serve(listener, app, Limits::default(), Arc::default(), shutdown).await?;
 /// println!("{} finished, {} cut", drained.finished, drained.cut);
 /// # Ok(())

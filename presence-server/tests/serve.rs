@@ -13,9 +13,9 @@ use axum::http::header::{CONNECTION, UPGRADE};
 use axum::http::{Response, StatusCode};
 use axum::routing::{get, post};
 use hyper_util::rt::TokioIo;
-use presence_server::serve::{Drained, Limits, serve};
+use presence_server::serve::{Drained, Limits, listen, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -67,7 +67,7 @@ impl Server {
             .route("/stuck", get(stuck))
             .route("/upgrade", get(upgrade))
             .with_state(signals.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(serve(listener, app, limits, Arc::default(), shutdown.clone()));
@@ -355,6 +355,18 @@ async fn nothing_is_smuggled_behind_an_ambiguous_request() {
     let (first, second) = answers.split_once("\r\n\r\nhi").expect("the first is answered");
     assert!(first.starts_with("HTTP/1.1 200 "), "{answers}");
     assert_closed_with(400, second);
+}
+
+#[tokio::test]
+async fn a_burst_of_clients_waits_in_the_queue() {
+    // Nobody accepts: each connection that is made has a place.
+    let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut burst = Vec::new();
+    for number in 0..500 {
+        let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+        burst.push(connected.unwrap_or_else(|_| panic!("no place for number {number}")).unwrap());
+    }
 }
 
 #[tokio::test]

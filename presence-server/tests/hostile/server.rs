@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use presence_core::{Beats, SystemClock, Tracker};
 use presence_server::{
     AppState, Settings, app, jobs,
-    serve::{Drained, Limits, serve},
+    serve::{Drained, Limits, listen, serve},
 };
 use presence_sqlite::{
     SqliteStore,
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     task::JoinHandle,
@@ -46,7 +46,7 @@ impl Server {
         let tracker = Tracker::new(store.clone(), SystemClock);
         let beats = Beats::new(tracker).backed_by(store.clone());
         let state = AppState::new(beats, Settings::default());
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let (shutdown, traffic) = (CancellationToken::new(), Arc::clone(state.traffic()));
         let running = tokio::spawn(serve(listener, app(state.clone()), limits, traffic, shutdown.clone()));
