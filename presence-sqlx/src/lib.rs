@@ -1,1 +1,25 @@
-//! The PostgreSQL store of presence-core.
+#![doc = include_str!("../README.md")]
+
+mod checkpoint_query;
+mod checkpoint_store;
+mod codec;
+mod commit;
+mod config;
+mod connection;
+mod eraser;
+mod error;
+mod live_set;
+mod load;
+mod migrate;
+#[cfg(test)]
+mod plans;
+mod store;
+mod waves;
+
+pub use sqlx;
+
+pub use crate::{
+    config::{Durability, PostgresConfig},
+    error::OpenError,
+    store::PostgresStore,
+};

@@ -1,0 +1,181 @@
+//! Who is online.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use presence_core::{LiveSet, Member, Seen, StoreError, Timestamp};
+use sqlx::Row;
+
+use crate::{PostgresStore, codec, error::Fault, waves::waves};
+
+/// A row is inserted as it would be if the member were unknown; where it is known, all that the statement can see of
+/// the heartbeat is that row. So the row says everything: `last_seen` is -1 for a binding, and `bound` of somebody who
+/// was never bound is `-1 - floor`, which is as negative as any other never.
+pub(crate) const SEE: &str = "INSERT INTO online_members AS m (member, last_seen, bound)
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS seen (member, last_seen, bound)
+    ORDER BY member
+    ON CONFLICT (member) DO UPDATE
+    SET last_seen = excluded.last_seen, bound = greatest(m.bound, excluded.bound)
+    WHERE excluded.last_seen = -1 OR m.last_seen < excluded.last_seen AND m.bound < -1 - excluded.bound";
+/// The row of an install that was bound stays until it is evicted.
+pub(crate) const LEAVE: &str = "WITH held AS MATERIALIZED (
+    SELECT m.member, m.bound FROM online_members m WHERE m.member = ANY ($1) ORDER BY m.member FOR UPDATE
+), left_for_good AS (
+    DELETE FROM online_members m USING held WHERE m.member = held.member AND held.bound < 0
+)
+UPDATE online_members m SET last_seen = -1 FROM held WHERE m.member = held.member AND held.bound >= 0";
+pub(crate) const COUNT: &str = "SELECT count(*) FROM online_members WHERE last_seen >= $1";
+pub(crate) const LIST: &str = "SELECT member, last_seen FROM online_members
+    WHERE member > $1 AND last_seen >= $2 ORDER BY member LIMIT $3";
+/// Whoever is being seen in this moment is passed over.
+pub(crate) const EVICT: &str = "WITH unbound AS MATERIALIZED (
+    SELECT member FROM online_members WHERE last_seen = -1 AND bound < $1
+    ORDER BY bound LIMIT $2 FOR UPDATE SKIP LOCKED
+), unseen AS MATERIALIZED (
+    SELECT member FROM online_members WHERE last_seen >= 0 AND last_seen < $1
+    ORDER BY last_seen LIMIT $2 - (SELECT count(*) FROM unbound) FOR UPDATE SKIP LOCKED
+), evicted AS (
+    DELETE FROM online_members m USING (SELECT * FROM unbound UNION ALL SELECT * FROM unseen) gone
+    WHERE m.member = gone.member RETURNING 1
+)
+SELECT count(*) FROM evicted";
+
+#[async_trait]
+impl LiveSet for PostgresStore {
+    async fn touch(&self, seen: Vec<Seen>) -> Result<(), StoreError> {
+        Ok(touch(self, &seen).await?)
+    }
+
+    async fn leave(&self, members: Vec<Member>) -> Result<(), StoreError> {
+        let members: Vec<_> = members.iter().map(Member::to_string).collect();
+        Ok(self.connections.rows(|| sqlx::query(LEAVE).bind(&members)).await.map(drop)?)
+    }
+
+    async fn count(&self, since: Timestamp) -> Result<u64, StoreError> {
+        let rows = self.connections.rows(|| sqlx::query(COUNT).bind(since.as_millis())).await?;
+        Ok(number(&rows)?)
+    }
+
+    async fn list(
+        &self,
+        since: Timestamp,
+        after: Option<Member>,
+        limit: usize,
+    ) -> Result<Vec<(Member, Timestamp)>, StoreError> {
+        let after = after.as_ref().map(Member::to_string).unwrap_or_default();
+        let statement = || sqlx::query(LIST).bind(&after).bind(since.as_millis()).bind(codec::limit(limit));
+        let rows = self.connections.rows(statement).await?;
+        let members = rows
+            .iter()
+            .map(|row| Ok((codec::member(row, 0)?, codec::timestamp(row, 1, "online_members.last_seen")?)));
+        Ok(members.collect::<Result<_, Fault>>()?)
+    }
+
+    async fn evict(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let statement = || sqlx::query(EVICT).bind(before.as_millis()).bind(codec::limit(limit));
+        Ok(number(&self.connections.rows(statement).await?)?)
+    }
+}
+
+/// The count that is the answer.
+fn number(rows: &[sqlx::postgres::PgRow]) -> Result<u64, Fault> {
+    let row = rows.first().ok_or(Fault::Call("a count without an answer"))?;
+    Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
+}
+
+/// What a heartbeat says, as the row that it inserts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Sighting {
+    last_seen: i64,
+    bound: i64,
+}
+
+impl Sighting {
+    fn of(seen: &Seen) -> (String, Self) {
+        match seen {
+            Seen::Member { member, at, floor } => {
+                (member.to_string(), Self { last_seen: at.as_millis(), bound: -1 - floor.as_millis() })
+            }
+            Seen::Bound { install, at } => {
+                (Member::Install(install.clone()).to_string(), Self { last_seen: -1, bound: at.as_millis() })
+            }
+        }
+    }
+
+    const fn is_binding(self) -> bool {
+        self.last_seen < 0
+    }
+
+    /// Whether a heartbeat adds nothing to another one, whatever is known of the member: it is no later, and taken only
+    /// where the other is.
+    const fn is_covered_by(self, other: Self) -> bool {
+        !other.is_binding() && self.last_seen <= other.last_seen && self.bound >= other.bound
+    }
+}
+
+/// The same heartbeats in fewer: one per member, or two where it was bound and seen later, but for heartbeats whose
+/// floors fall while their instants rise.
+fn coalesce(seen: &[Seen]) -> Vec<(String, Sighting)> {
+    let mut members: HashMap<String, Vec<Sighting>> = HashMap::with_capacity(seen.len());
+    for (member, new) in seen.iter().map(Sighting::of) {
+        let known = members.entry(member).or_default();
+        if new.is_binding() {
+            let bound =
+                known.first().filter(|first| first.is_binding()).map_or(new.bound, |first| first.bound);
+            *known = vec![Sighting { bound: bound.max(new.bound), ..new }];
+        } else if !known.iter().any(|known| new.is_covered_by(*known)) {
+            known.retain(|known| known.is_binding() || !known.is_covered_by(new));
+            known.push(new);
+        }
+    }
+    let rows =
+        |(member, rows): (String, Vec<Sighting>)| rows.into_iter().map(move |row| (member.clone(), row));
+    members.into_iter().flat_map(rows).collect()
+}
+
+async fn touch(store: &PostgresStore, seen: &[Seen]) -> Result<(), Fault> {
+    for wave in waves(&coalesce(seen), |(member, _)| member.as_str()) {
+        let members: Vec<_> = wave.iter().map(|(_, (member, _))| member.as_str()).collect();
+        let last_seen: Vec<_> = wave.iter().map(|(_, (_, row))| row.last_seen).collect();
+        let bound: Vec<_> = wave.iter().map(|(_, (_, row))| row.bound).collect();
+        store.connections.rows(|| sqlx::query(SEE).bind(&members).bind(&last_seen).bind(&bound)).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use presence_core::InstallId;
+
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn install() -> InstallId {
+        InstallId::new("phone-4711").unwrap()
+    }
+
+    fn seen(millis: i64, floor: i64) -> Seen {
+        Seen::Member { member: Member::Install(install()), at: at(millis), floor: at(floor) }
+    }
+
+    fn bound(millis: i64) -> Seen {
+        Seen::Bound { install: install(), at: at(millis) }
+    }
+
+    #[test]
+    fn many_heartbeats_are_few() {
+        let rows = |seen: &[Seen]| coalesce(seen).into_iter().map(|(_, row)| row).collect::<Vec<_>>();
+        let one = |seen: Seen| Sighting::of(&seen).1;
+        assert_eq!(rows(&[seen(10, 1), seen(30, 3), seen(20, 2)]), [one(seen(30, 3))]);
+        assert_eq!(rows(&[seen(10, 1), bound(20), bound(15)]), [one(bound(20))]);
+        assert_eq!(rows(&[bound(20), seen(30, 25), seen(40, 35)]), [one(bound(20)), one(seen(40, 35))]);
+        assert_eq!(
+            rows(&[seen(10, 5), seen(20, 3)]),
+            [one(seen(10, 5)), one(seen(20, 3))],
+            "neither covers the other"
+        );
+    }
+}

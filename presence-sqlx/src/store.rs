@@ -1,0 +1,95 @@
+//! The store: what users hold.
+
+use std::{fmt, time::Duration};
+
+use presence_core::StoreError;
+use sqlx::PgPool;
+
+use crate::{OpenError, PostgresConfig, connection::Connections, eraser::Eraser, migrate};
+
+/// Timelines and the online count in one PostgreSQL database, shared by any number of nodes.
+///
+/// Its futures need a Tokio runtime. Whatever they were asked, they end: after the time for getting a connection, the
+/// time for a statement, and some seconds for the network. A call that is dropped half way closes its connection, so
+/// that no half transaction stays.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use presence_core::{Envelope, StateType, SystemClock, Tracker, UserId, Window};
+/// use presence_sqlx::{PostgresConfig, PostgresStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = PostgresConfig::new("postgres://presence@db.example/app?sslmode=verify-full")?;
+/// let store = Arc::new(PostgresStore::connect(config).await?);
+/// let tracker = Tracker::new(store.clone(), SystemClock);
+/// let alice = UserId::new("alice")?;
+/// tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
+/// println!("{:?}", tracker.status(&alice, Window::all()).await?);
+/// store.close().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct PostgresStore {
+    pub(crate) connections: Connections,
+    pub(crate) eraser: Eraser,
+    config: Option<PostgresConfig>,
+}
+
+impl PostgresStore {
+    /// Connects to the store that `config` describes, and creates or updates its tables. Any number of nodes may do so
+    /// at once.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what is in the way, and what happened to the database.
+    pub async fn connect(config: PostgresConfig) -> Result<Self, OpenError> {
+        config.check_schema()?;
+        let connections = Connections::new(&config);
+        Self::open(connections, Some(&config.schema))
+            .await
+            .map(|store| Self { config: Some(config), ..store })
+    }
+
+    /// The store in the database of an application's own pool, whose tables lie in the first schema of its
+    /// `search_path`.
+    ///
+    /// Statements name no schema: every connection of the pool must have the same `search_path`, set for example by
+    /// [`PgConnectOptions::options`](sqlx::postgres::PgConnectOptions::options). They are fastest on large batches with
+    /// `plan_cache_mode` set to `force_custom_plan`. Connections that no longer answer are closed after 35 s.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::connect`].
+    pub async fn from_pool(pool: PgPool) -> Result<Self, OpenError> {
+        Self::open(Connections::of(pool, Duration::from_secs(30)), None).await
+    }
+
+    async fn open(connections: Connections, schema: Option<&str>) -> Result<Self, OpenError> {
+        migrate::migrate(&connections, schema).await?;
+        let eraser = Eraser::load(&connections).await?;
+        Ok(Self { connections, eraser, config: None })
+    }
+
+    /// Whether the database answers now: for a readiness probe.
+    ///
+    /// # Errors
+    ///
+    /// It does not; [`StoreError::is_retryable`] says whether waiting may help.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.connections.rows(|| sqlx::query("SELECT")).await.map(drop)?)
+    }
+
+    /// Waits until what was asked is answered, and closes the connections. Later calls answer
+    /// [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        self.connections.pool().close().await;
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("config", &self.config).finish_non_exhaustive()
+    }
+}
