@@ -33,11 +33,13 @@ pub(crate) const COMMIT: &str = r#"WITH item AS MATERIALIZED (
     ORDER BY s.user_id FOR NO KEY UPDATE
 ), fence AS MATERIALIZED (
     SELECT e.user_hash, e.at FROM erased_users e WHERE e.user_hash = ANY ($3) FOR KEY SHARE
-), repeated AS MATERIALIZED (
-    SELECT item.place FROM draft JOIN item USING (place)
-    JOIN checkpoints c ON c.user_id = item.user_id AND c.proof_at = draft.proof_at AND c.source = 'timeout'
+), lapse AS MATERIALIZED (
+    SELECT item.place, item.user_id, draft.proof_at FROM draft JOIN item USING (place)
     WHERE draft.source = 'timeout'
-        AND NOT EXISTS (SELECT FROM withdrawal w WHERE w.place = item.place AND w.id = c.id)
+), repeated AS MATERIALIZED (
+    SELECT lapse.place FROM lapse
+    JOIN checkpoints c ON c.user_id = lapse.user_id AND c.proof_at = lapse.proof_at AND c.source = 'timeout'
+    WHERE NOT EXISTS (SELECT FROM withdrawal w WHERE w.place = lapse.place AND w.id = c.id)
 ), fitting AS MATERIALIZED (
     SELECT item.* FROM item LEFT JOIN held USING (user_id) LEFT JOIN fence USING (user_hash)
     WHERE (held.version = item.expected OR held.version IS NULL AND item.expected IS NULL

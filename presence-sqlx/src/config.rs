@@ -119,8 +119,20 @@ impl PostgresConfig {
         }
     }
 
-    /// What every connection is opened with.
-    pub(crate) fn connect_options(&self) -> PgConnectOptions {
+    /// What every connection is opened with, for those who bring a pool of their own.
+    ///
+    /// ```no_run
+    /// use presence_sqlx::{PostgresConfig, PostgresStore, sqlx::postgres::PgPoolOptions};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = PostgresConfig::new("postgres://presence@db.example/app")?;
+    /// let pool = PgPoolOptions::new().max_connections(20).connect_with(config.connect_options()).await?;
+    /// let store = PostgresStore::from_pool(pool).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn connect_options(&self) -> PgConnectOptions {
         let millis = self.statement_timeout.as_millis().clamp(1, i32::MAX.unsigned_abs().into()).to_string();
         let server = self.server.clone();
         let named = server.get_application_name().is_some();
@@ -136,6 +148,9 @@ impl PostgresConfig {
             // A batch is planned for its size: planned once for all sizes, PostgreSQL assumes ten rows, and compares
             // every row of a large batch with every other.
             ("plan_cache_mode", "force_custom_plan"),
+            // Every statement walks an index in its order, and stops early. PostgreSQL knows how many rows a user has
+            // on average, and for one with a million would now and then rather read and sort all of them.
+            ("enable_bitmapscan", "off"),
         ])
     }
 }

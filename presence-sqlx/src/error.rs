@@ -61,6 +61,13 @@ impl From<sqlx::Error> for OpenError {
     }
 }
 
+/// Whether the message of a SQLSTATE is about the server and what it holds. Others are about data, and may quote what a
+/// user has sent: wrong values, violated constraints, whatever a trigger raises.
+fn speaks_of_the_server(code: &str) -> bool {
+    let classes = ["08", "25", "28", "3D", "40", "42", "53", "55", "57", "58", "XX"];
+    code.get(..2).is_some_and(|class| classes.contains(&class))
+}
+
 /// Login, database, permission.
 fn is_refusal(code: &str) -> bool {
     code.starts_with("28") || matches!(code, "3D000" | "42501")
@@ -140,9 +147,7 @@ impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(error) = &error else { return Self::Driver(error) };
         let code = error.code().unwrap_or_default().into_owned();
-        // Data and integrity: the message may quote what was sent.
-        let quotes = code.starts_with("22") || code.starts_with("23");
-        let message = (!quotes).then(|| error.message().to_owned());
+        let message = speaks_of_the_server(&code).then(|| error.message().to_owned());
         let is_fatal = error
             .try_downcast_ref::<PgDatabaseError>()
             .is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic));

@@ -2,6 +2,7 @@
 
 mod checkpoint_query;
 mod checkpoint_store;
+mod clock;
 mod codec;
 mod commit;
 mod config;
@@ -14,12 +15,15 @@ mod migrate;
 #[cfg(test)]
 mod plans;
 mod store;
+mod wakes;
 mod waves;
 
 pub use sqlx;
 
 pub use crate::{
+    clock::PostgresClock,
     config::{Durability, PostgresConfig},
     error::OpenError,
     store::PostgresStore,
+    wakes::Wakes,
 };

@@ -109,3 +109,116 @@ fn checksum(sql: &str) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use presence_postgres_testing::Database;
+
+    use super::*;
+    use crate::{PostgresConfig, PostgresStore};
+
+    const SECOND: Migration = Migration { version: 2, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
+
+    async fn connect(database: &Database) -> PgConnection {
+        let config = PostgresConfig::new(database.url()).unwrap();
+        PgConnection::connect_with(&config.connect_options()).await.unwrap()
+    }
+
+    async fn migrated(database: &Database) -> PgConnection {
+        let mut connection = connect(database).await;
+        run(&mut connection, Some("presence"), MIGRATIONS).await.unwrap();
+        connection
+    }
+
+    fn key(database: &Database) -> String {
+        database.psql("SELECT encode(erasure_key, 'hex') FROM presence.store_meta")
+    }
+
+    #[tokio::test]
+    async fn migrating_again_changes_nothing() {
+        let database = Database::create();
+        let mut connection = migrated(&database).await;
+        let first = key(&database);
+        run(&mut connection, Some("presence"), MIGRATIONS).await.unwrap();
+        assert_eq!(first.len(), 64);
+        assert_eq!(key(&database), first);
+    }
+
+    #[tokio::test]
+    async fn sixteen_nodes_that_start_at_once_migrate_once() {
+        let database = Database::create();
+        let config = PostgresConfig::new(database.url()).unwrap().max_connections(1);
+        let starts = (0..16).map(|_| tokio::spawn(PostgresStore::connect(config.clone())));
+        for start in join_all(starts).await {
+            start.unwrap().unwrap();
+        }
+        assert_eq!(database.psql("SELECT version, name FROM presence._presence_migrations"), "1|checkpoints");
+        assert_eq!(database.psql("SELECT count(*) FROM presence.store_meta"), "1");
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_is_killed_half_way_leaves_nothing() {
+        let database = Database::create();
+        let mut connection = connect(&database).await;
+        let sql = "CREATE TABLE a (b INTEGER); SELECT pg_terminate_backend(pg_backend_pid()); CREATE TABLE c (d INTEGER)";
+        let killed = Migration { version: 1, name: "killed", sql };
+        assert!(run(&mut connection, Some("presence"), &[killed]).await.is_err());
+        assert_eq!(database.psql("SELECT to_regclass('presence.a') IS NULL"), "t");
+        let mut connection = migrated(&database).await;
+        // The same in the second one, whose predecessor stays.
+        let killed = Migration { version: 2, sql, ..SECOND };
+        let first =
+            MIGRATIONS.iter().map(|&Migration { version, name, sql }| Migration { version, name, sql });
+        let both: Vec<_> = first.clone().chain([killed]).collect();
+        assert!(run(&mut connection, Some("presence"), &both).await.is_err());
+        assert_eq!(database.psql("SELECT to_regclass('presence.a') IS NULL"), "t");
+        let both: Vec<_> = first.chain([SECOND]).collect();
+        run(&mut connect(&database).await, Some("presence"), &both).await.unwrap();
+        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "2");
+    }
+
+    #[tokio::test]
+    async fn a_newer_database_is_refused() {
+        let database = Database::create();
+        let mut connection = migrated(&database).await;
+        database.psql("INSERT INTO presence._presence_migrations VALUES (2, 'more', '')");
+        let refused = run(&mut connection, Some("presence"), MIGRATIONS).await;
+        assert!(matches!(refused, Err(OpenError::Newer { found: 2, known: 1 })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn an_altered_migration_is_refused() {
+        let database = Database::create();
+        let mut connection = migrated(&database).await;
+        let altered = Migration { version: 1, name: "checkpoints", sql: "SELECT 1" };
+        let refused = run(&mut connection, Some("presence"), &[altered]).await;
+        assert!(matches!(refused, Err(OpenError::Altered { version: 1 })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn two_schemas_of_a_database_are_two_stores() {
+        let database = Database::create();
+        for schema in ["one", "user"] {
+            let config = PostgresConfig::new(database.url()).unwrap().schema(schema);
+            PostgresStore::connect(config).await.unwrap();
+        }
+        let keys = "SELECT (SELECT erasure_key FROM one.store_meta) <> (SELECT erasure_key FROM \"user\".store_meta)";
+        assert_eq!(database.psql(keys), "t");
+    }
+
+    #[tokio::test]
+    async fn a_role_that_may_not_create_schemas_uses_the_one_it_was_given() {
+        let database = Database::create();
+        // A name of its own, because all databases of a server share its roles.
+        let role = format!("{}_role", database.name());
+        database.psql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter2'"));
+        let mut config = PostgresConfig::new(database.url()).unwrap();
+        config.server = config.server.username(&role).password("hunter2");
+        let refused = PostgresStore::connect(config.clone()).await;
+        assert!(matches!(&refused, Err(OpenError::Refused { code, .. }) if code == "42501"), "{refused:?}");
+        database.psql(&format!("CREATE SCHEMA presence AUTHORIZATION {role}"));
+        PostgresStore::connect(config).await.unwrap();
+        database.psql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    }
+}

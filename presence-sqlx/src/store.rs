@@ -16,14 +16,15 @@ use crate::{OpenError, PostgresConfig, connection::Connections, eraser::Eraser, 
 /// ```no_run
 /// use std::sync::Arc;
 ///
-/// use presence_core::{Envelope, StateType, SystemClock, Tracker, UserId, Window};
-/// use presence_sqlx::{PostgresConfig, PostgresStore};
+/// use presence_core::{Envelope, StateType, Tracker, UserId, Window};
+/// use presence_sqlx::{PostgresClock, PostgresConfig, PostgresStore};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = PostgresConfig::new("postgres://presence@db.example/app?sslmode=verify-full")?;
 /// let store = Arc::new(PostgresStore::connect(config).await?);
-/// let tracker = Tracker::new(store.clone(), SystemClock);
+/// let clock = PostgresClock::new(store.clone()).await?; // the same time on every node
+/// let tracker = Tracker::new(store.clone(), clock);
 /// let alice = UserId::new("alice")?;
 /// tracker.record(Envelope::checkpoint(alice.clone(), StateType::Working)).await?;
 /// println!("{:?}", tracker.status(&alice, Window::all()).await?);
@@ -55,9 +56,9 @@ impl PostgresStore {
     /// The store in the database of an application's own pool, whose tables lie in the first schema of its
     /// `search_path`.
     ///
-    /// Statements name no schema: every connection of the pool must have the same `search_path`, set for example by
-    /// [`PgConnectOptions::options`](sqlx::postgres::PgConnectOptions::options). They are fastest on large batches with
-    /// `plan_cache_mode` set to `force_custom_plan`. Connections that no longer answer are closed after 35 s.
+    /// Statements name no schema, so every connection of the pool must have the same `search_path`;
+    /// [`PostgresConfig::connect_options`] sets it, and what makes the statements fast. When a write is answered is what
+    /// the pool's connections say. Connections that no longer answer are closed after 35 s.
     ///
     /// # Errors
     ///

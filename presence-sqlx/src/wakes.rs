@@ -1,0 +1,43 @@
+//! Calls to sweep, from outside: `NOTIFY presence_sweep`.
+
+use presence_core::StoreError;
+use sqlx::postgres::PgListener;
+
+use crate::{PostgresStore, error::Fault};
+
+/// What others notify, by themselves or by way of `deploy/pg_cron.sql`.
+const CHANNEL: &str = "presence_sweep";
+
+/// Hears when somebody asks the nodes to sweep: a schedule in the database, or an operator.
+///
+/// The statement is `NOTIFY presence_sweep`, in the database of the store. It only wakes: who has fallen silent is found
+/// by the node's own sweep, under its own rules. Calls that come while nobody is connected are lost.
+#[derive(Debug)]
+pub struct Wakes(PgListener);
+
+impl PostgresStore {
+    /// Listens for calls to sweep. It keeps one connection of the pool for itself.
+    ///
+    /// # Errors
+    ///
+    /// The database does not answer.
+    pub async fn wakes(&self) -> Result<Wakes, StoreError> {
+        let listen = async {
+            let mut listener = PgListener::connect_with(self.connections.pool()).await?;
+            listener.listen(CHANNEL).await?;
+            Ok::<_, sqlx::Error>(listener)
+        };
+        Ok(listen.await.map(Wakes).map_err(Fault::from)?)
+    }
+}
+
+impl Wakes {
+    /// Waits for the next call. A connection that breaks is replaced.
+    ///
+    /// # Errors
+    ///
+    /// The database does not answer; waiting again tries again.
+    pub async fn next(&mut self) -> Result<(), StoreError> {
+        Ok(self.0.recv().await.map(drop).map_err(Fault::from)?)
+    }
+}
