@@ -50,7 +50,7 @@ impl Database {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed);
         let name = format!("presence_test_{}_{number}", std::process::id());
-        run(admin, &format!("CREATE DATABASE {name}"));
+        run(admin, &["-c", &format!("CREATE DATABASE {name}")]);
         Self { url: with_database(admin, &name), name, admin: admin.to_owned() }
     }
 
@@ -73,7 +73,18 @@ impl Database {
     ///
     /// The SQL fails.
     pub fn psql(&self, sql: &str) -> String {
-        run(&self.url, sql)
+        run(&self.url, &["-c", sql])
+    }
+
+    /// Runs a file in it with `psql`, with these variables.
+    ///
+    /// # Panics
+    ///
+    /// The SQL fails.
+    pub fn psql_file(&self, file: &str, variables: &[(&str, &str)]) -> String {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let variables = variables.iter().flat_map(|variable| ["-v", variable]);
+        run(&self.url, &variables.chain(["-f", file]).collect::<Vec<_>>())
     }
 }
 
@@ -82,20 +93,20 @@ impl Drop for Database {
         // The shared server of the tests goes away as a whole; on another one a panic must not hide the first.
         if std::env::var(URL).is_ok() {
             let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-            let _ = psql(&self.admin, &drop).output();
+            let _ = psql(&self.admin, &["-c", &drop]).output();
         }
     }
 }
 
-fn psql(url: &str, sql: &str) -> Command {
+fn psql(url: &str, arguments: &[&str]) -> Command {
     let mut psql = Command::new(binaries::find("psql"));
-    psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]);
+    psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url]).args(arguments);
     psql
 }
 
-fn run(url: &str, sql: &str) -> String {
-    let output = psql(url, sql).output().expect("psql runs");
-    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+fn run(url: &str, arguments: &[&str]) -> String {
+    let output = psql(url, arguments).output().expect("psql runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("psql prints UTF-8").trim_end().to_owned()
 }
 

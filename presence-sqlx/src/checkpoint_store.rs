@@ -104,7 +104,7 @@ async fn overdue(store: &PostgresStore, cutoff: Timestamp, limit: usize) -> Resu
 
 async fn erase(store: &PostgresStore, user: &UserId, at: Timestamp) -> Result<Erasure, Fault> {
     let hash = store.eraser.hash(user);
-    let mut loan = store.connections.borrow().await?;
+    let mut loan = store.connections.borrow_tried().await?;
     loan.rows(sqlx::query("BEGIN")).await?;
     loan.rows(sqlx::query(HOLD_COMMITS)).await?;
     let erase = sqlx::query(ERASE).bind(user.as_str()).bind(hash.as_slice()).bind(at.as_millis());

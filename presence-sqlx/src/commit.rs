@@ -97,7 +97,7 @@ pub(crate) async fn commit(store: &PostgresStore, commits: &[Commit]) -> Result<
         [] => {}
         [wave] => {
             let batch = Batch::of(store, wave)?;
-            let answer = store.connections.fold(|| batch.statement(), Vec::new, push).await?;
+            let answer = store.connections.fold(|| batch.bind(sqlx::query(COMMIT)), Vec::new, push).await?;
             for row in &answer.value {
                 add(&mut outcomes, wave, row)?;
             }
@@ -111,10 +111,11 @@ pub(crate) async fn commit(store: &PostgresStore, commits: &[Commit]) -> Result<
             }
         }
         waves => {
-            let mut loan = store.connections.borrow().await?;
+            let mut loan = store.connections.borrow_tried().await?;
             loan.rows(sqlx::query("BEGIN")).await?;
             for wave in waves {
-                for row in loan.rows(Batch::of(store, wave)?.statement()).await? {
+                let batch = Batch::of(store, wave)?;
+                for row in loan.rows(batch.bind(sqlx::query(COMMIT))).await? {
                     add(&mut outcomes, wave, &row)?;
                 }
             }
@@ -146,7 +147,7 @@ fn add(outcomes: &mut [Outcome], wave: &[(usize, &Commit)], row: &PgRow) -> Resu
 
 /// The commits of a statement, column by column. Places and numbers are counted from one, as the server does.
 #[derive(Default)]
-struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     users: Vec<&'a str>,
     expected: Vec<Option<i64>>,
     hashes: Vec<Option<[u8; 32]>>,
@@ -182,7 +183,7 @@ struct Requests<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn of(store: &PostgresStore, wave: &[(usize, &'a Commit)]) -> Result<Self, Fault> {
+    pub(crate) fn of(store: &PostgresStore, wave: &[(usize, &'a Commit)]) -> Result<Self, Fault> {
         let mut batch = Self::default();
         for ((_, commit), place) in wave.iter().zip(1..) {
             // A commit that concludes one silence twice fits nobody: version 0 was never given out.
@@ -237,9 +238,10 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn statement(&self) -> Statement<'_> {
+    /// The arguments of [`COMMIT`].
+    pub(crate) fn bind<'q>(&'q self, commit: Statement<'q>) -> Statement<'q> {
         let Self { drafts, requests, .. } = self;
-        let items = sqlx::query(COMMIT).bind(&self.users).bind(&self.expected).bind(&self.hashes);
+        let items = commit.bind(&self.users).bind(&self.expected).bind(&self.hashes);
         let items = items.bind(&self.erased_at).bind(&self.states).bind(&self.live_since);
         let items = items.bind(&self.last_heartbeat).bind(&self.last_state_change);
         let rows = items.bind(&self.withdrawals.0).bind(&self.withdrawals.1);

@@ -3,14 +3,7 @@
 //! Most calls of the ports are one statement, which is its own transaction: one round trip, and nothing that a node can
 //! leave open.
 
-use std::{
-    ops::DerefMut,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, ops::DerefMut, time::Duration};
 
 use futures_util::TryStreamExt;
 use sqlx::{
@@ -19,7 +12,7 @@ use sqlx::{
     postgres::{PgArguments, PgPoolOptions, PgRow},
     query::Query,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::{Durability, PostgresConfig, error::Fault};
 
@@ -42,30 +35,6 @@ pub(crate) struct Connections {
     pool: PgPool,
     /// How long an answer may take.
     patience: Duration,
-    trouble: Arc<Trouble>,
-}
-
-/// When a connection was last lost: whoever has been idle since before that is tried out, for the server may have been
-/// restarted.
-struct Trouble {
-    epoch: Instant,
-    millis: AtomicU64,
-}
-
-impl Trouble {
-    fn new() -> Self {
-        Self { epoch: Instant::now(), millis: AtomicU64::new(0) }
-    }
-
-    fn report(&self) {
-        let now = self.epoch.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
-        self.millis.fetch_max(now, Ordering::Relaxed);
-    }
-
-    fn is_suspect(&self, idle_for: Duration) -> bool {
-        let last = Duration::from_millis(self.millis.load(Ordering::Relaxed));
-        idle_for > FRESH || self.epoch.elapsed().saturating_sub(idle_for) <= last
-    }
 }
 
 /// What came of a statement.
@@ -78,13 +47,11 @@ pub(crate) struct Answer<T> {
 impl Connections {
     /// A pool of our own; it opens connections when they are needed.
     pub(crate) fn new(config: &PostgresConfig) -> Self {
-        let trouble = Arc::new(Trouble::new());
         let durability = match config.durability {
             // Where the server waits for more than its own disk, it goes on doing so.
             Durability::Fsync => RAISE_DURABILITY,
             Durability::Process => LOWER_DURABILITY,
         };
-        let suspects = Arc::clone(&trouble);
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
@@ -92,20 +59,24 @@ impl Connections {
             .idle_timeout(Duration::from_secs(10 * 60))
             .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
-                let is_suspect = suspects.is_suspect(meta.idle_for);
-                Box::pin(async move { if is_suspect { try_out(connection).await } else { Ok(true) } })
+                let is_suspect = meta.idle_for > FRESH;
+                Box::pin(async move {
+                    if is_suspect {
+                        try_out(connection).await?;
+                    }
+                    Ok(true)
+                })
             })
             .after_connect(move |connection, _| {
                 Box::pin(async move { sqlx::query(durability).execute(connection).await.map(drop) })
             })
             .connect_lazy_with(config.connect_options().disable_statement_logging());
-        // The first is what waits for a connection, then the server, then the network.
-        Self { pool, patience: config.statement_timeout.saturating_add(GRACE), trouble }
+        Self { pool, patience: config.statement_timeout.saturating_add(GRACE) }
     }
 
     /// The pool of an application.
     pub(crate) fn of(pool: PgPool, statement_timeout: Duration) -> Self {
-        Self { pool, patience: statement_timeout.saturating_add(GRACE), trouble: Arc::new(Trouble::new()) }
+        Self { pool, patience: statement_timeout.saturating_add(GRACE) }
     }
 
     pub(crate) const fn pool(&self) -> &PgPool {
@@ -133,49 +104,40 @@ impl Connections {
         mut take: impl FnMut(&mut T, PgRow) -> Result<(), Fault> + Send,
     ) -> Result<Answer<T>, Fault> {
         let mut value = empty();
-        match self.run(statement(), |row| take(&mut value, row)).await {
+        match self.borrow().await?.run_last(statement(), |row| take(&mut value, row)).await {
             Err(fault) if fault.is_lost() => {
                 value = empty();
-                self.run(statement(), |row| take(&mut value, row)).await?;
+                let loan = self.borrow_tried().await?;
+                loan.run_last(statement(), |row| take(&mut value, row)).await?;
                 Ok(Answer { value, is_repeated: true })
             }
             done => done.map(|()| Answer { value, is_repeated: false }),
         }
     }
 
-    async fn run(
-        &self,
-        statement: Statement<'_>,
-        take: impl FnMut(PgRow) -> Result<(), Fault> + Send,
-    ) -> Result<(), Fault> {
-        let mut loan = self.borrow().await?;
-        let done = loan.run(statement, take).await;
-        match &done {
-            Err(fault) if !fault.spares_the_connection() => self.trouble.report(),
-            _ => loan.give_back(),
-        }
-        done
+    /// Borrows a connection. Unless it is given back it is closed, and with it whatever transaction it was in.
+    pub(crate) async fn borrow(&self) -> Result<Loan, Fault> {
+        Ok(Loan { connection: Some(self.pool.acquire().await?), patience: self.patience })
     }
 
-    /// Borrows a connection for several statements. Unless it is given back, it is closed, and with it whatever
-    /// transaction it was in.
-    pub(crate) async fn borrow(&self) -> Result<Loan, Fault> {
-        let acquired = self.pool.acquire().await.map_err(Fault::from);
-        let connection = acquired.inspect_err(|fault| {
-            if fault.is_lost() {
-                self.trouble.report();
+    /// Borrows a connection that has just answered: for what is not run once more where it breaks. After a restart of
+    /// the server all connections of the pool may be broken, and nobody has noticed yet.
+    pub(crate) async fn borrow_tried(&self) -> Result<Loan, Fault> {
+        for _ in 0..self.pool.options().get_max_connections() {
+            let mut loan = self.borrow().await?;
+            if try_out(loan.connection()?).await.is_ok() {
+                return Ok(loan);
             }
-        })?;
-        Ok(Loan { connection: Some(connection), patience: self.patience })
+        }
+        // All that were there are closed by now.
+        self.borrow().await
     }
 }
 
-async fn try_out(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    // An error closes it the hard way, without waiting for an answer.
-    timeout(TRIAL, connection.ping())
-        .await
-        .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-    Ok(true)
+/// Asks the server for a sign. Where none comes the pool closes the connection the hard way, without a farewell.
+async fn try_out(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let silence = |_| io::Error::from(io::ErrorKind::TimedOut);
+    timeout(TRIAL, connection.ping()).await.map_err(silence)?
 }
 
 /// A connection on loan.
@@ -208,6 +170,19 @@ impl Loan {
         timeout(self.patience, answer).await.unwrap_or(Err(Fault::Silent))
     }
 
+    /// Runs the last statement of a loan.
+    async fn run_last(
+        mut self,
+        statement: Statement<'_>,
+        take: impl FnMut(PgRow) -> Result<(), Fault> + Send,
+    ) -> Result<(), Fault> {
+        let done = self.run(statement, take).await;
+        if done.as_ref().is_ok() || done.as_ref().is_err_and(Fault::spares_the_connection) {
+            self.give_back();
+        }
+        done
+    }
+
     /// All rows of a statement.
     pub(crate) async fn rows(&mut self, statement: Statement<'_>) -> Result<Vec<PgRow>, Fault> {
         let mut rows = Vec::new();
@@ -234,23 +209,5 @@ impl Loan {
 impl Drop for Loan {
     fn drop(&mut self) {
         drop(self.connection.take().map(PoolConnection::detach));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_was_idle_when_a_connection_was_lost_is_tried_out() {
-        let (trouble, second) = (Trouble::new(), Duration::from_secs(1));
-        tokio::time::advance(10 * second).await;
-        assert!(!trouble.is_suspect(9 * second), "nothing has happened yet");
-        assert!(trouble.is_suspect(31 * second), "but this is too long");
-        trouble.report();
-        tokio::time::advance(5 * second).await;
-        assert!(trouble.is_suspect(5 * second), "idle since that moment");
-        assert!(trouble.is_suspect(9 * second), "and since before it");
-        assert!(!trouble.is_suspect(4 * second), "used since");
     }
 }

@@ -36,7 +36,7 @@ const APPLY: &str = "INSERT INTO _presence_migrations (version, name, checksum) 
 /// Applies what is missing, in this schema, which is created where it does not exist; without a name in the first one
 /// of the search path.
 pub(crate) async fn migrate(connections: &Connections, schema: Option<&str>) -> Result<(), OpenError> {
-    let mut loan = connections.borrow().await?;
+    let mut loan = connections.borrow_tried().await?;
     run(loan.connection()?, schema, MIGRATIONS).await?;
     loan.give_back();
     Ok(())

@@ -1,0 +1,10 @@
+//! What the store does on a database that others use as well, and on a way there that breaks.
+
+mod audit;
+mod content;
+mod nodes;
+mod proxy;
+mod support;
+mod trips;
+mod trouble;
+mod wakes;

@@ -1,0 +1,104 @@
+//! What the tests share: stores, and short names for the shapes that go into them.
+
+use std::sync::Arc;
+
+use presence_core::{
+    Ask, Beat, Commit, EventId, Fingerprint, NewCheckpoint, Outcome, Request, Row, Session, Source,
+    StateType, Timestamp, UserId, Version,
+};
+use presence_postgres_testing::Database;
+use presence_sqlx::{
+    PostgresConfig, PostgresStore,
+    sqlx::{Connection, PgConnection},
+};
+
+pub(crate) fn config(url: &str) -> PostgresConfig {
+    PostgresConfig::new(url).expect("a URL")
+}
+
+pub(crate) async fn connect(url: &str) -> Arc<PostgresStore> {
+    Arc::new(PostgresStore::connect(config(url)).await.expect("a store"))
+}
+
+pub(crate) async fn fresh() -> (Arc<PostgresStore>, Database) {
+    let database = Database::create();
+    (connect(database.url()).await, database)
+}
+
+/// A connection of somebody else, who sees the same tables.
+pub(crate) async fn another_connection(database: &Database) -> PgConnection {
+    PgConnection::connect_with(&config(database.url()).connect_options()).await.expect("a connection")
+}
+
+/// Ends all connections to the database; says how many there were.
+pub(crate) fn end_connections(database: &Database) -> usize {
+    let ended = database.psql(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    );
+    ended.parse().expect("a number")
+}
+
+/// Waits until somebody waits for a lock on this table.
+pub(crate) async fn somebody_waits_for(table: &str, database: &Database) {
+    let waiting = format!(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'presence.{table}'::regclass"
+    );
+    while database.psql(&waiting) == "0" {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub(crate) fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs).unwrap()
+}
+
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+pub(crate) fn row(state: &str, secs: i64) -> NewCheckpoint {
+    let state = StateType::new(state).unwrap();
+    NewCheckpoint { state, at: at(secs), content: None, source: Source::Client, proof_at: None }
+}
+
+/// A commit of one row, under a request of its own, with the session that the row leaves.
+pub(crate) fn commit(name: &str, expected: Option<Version>, row: NewCheckpoint) -> Commit {
+    let session = Session {
+        user: user(name),
+        current_state: row.state.clone(),
+        live_since: row.at,
+        last_heartbeat: row.at,
+        last_state_change: row.at,
+        version: Version(0),
+    };
+    let event_id = EventId::new(format!("at {}", row.at.as_secs())).unwrap();
+    let request = Request { event_id, fingerprint: Fingerprint::of(&[name.as_bytes()]), created: true };
+    Commit {
+        expected,
+        erased_at: None,
+        totals: vec![(row.state.clone(), 1)],
+        session,
+        withdraw: Vec::new(),
+        changed: None,
+        insert: vec![row],
+        requests: vec![(request, Row::Inserted(0))],
+        events: Vec::new(),
+    }
+}
+
+pub(crate) fn ask(name: &str, secs: i64) -> Ask {
+    Ask { user: user(name), first: at(secs), last: at(secs), event_ids: Vec::new() }
+}
+
+pub(crate) fn beat(name: &str, secs: i64) -> Beat {
+    Beat { user: user(name), first: at(secs), last: at(secs), floor: at(0) }
+}
+
+/// The version of a commit, where it was written.
+pub(crate) fn version(outcome: &Outcome) -> Option<Version> {
+    match outcome {
+        Outcome::Committed { version, .. } => Some(*version),
+        Outcome::Conflict => None,
+    }
+}

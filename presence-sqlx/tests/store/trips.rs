@@ -1,0 +1,47 @@
+//! How many statements a call is.
+
+use presence_core::{Ask, CheckpointQuery, CheckpointStore, EventId, LiveSet, Member, Seen, Window};
+use presence_postgres_testing::Database;
+
+use crate::{
+    proxy::Proxy,
+    support::{ask, at, beat, commit, connect, row, user, version},
+};
+
+#[tokio::test]
+async fn a_batch_of_any_size_is_one_statement() {
+    let database = Database::create();
+    let proxy = Proxy::before(&database);
+    let store = connect(proxy.url()).await;
+    for size in [1, 1_000] {
+        let names: Vec<_> = (0..size).map(|number| format!("user {size} {number}")).collect();
+        let before = proxy.statements();
+        let commits = names.iter().map(|name| commit(name, None, row("Working", 1000))).collect();
+        let outcomes = store.commit(commits).await.unwrap();
+        assert!(outcomes.iter().all(|outcome| version(outcome).is_some()));
+        assert_eq!(proxy.statements() - before, 1, "a commit of {size}");
+
+        let before = proxy.statements();
+        let event_ids = vec![EventId::new("at 1000").unwrap(), EventId::new("nothing").unwrap()];
+        let asks = names.iter().map(|name| Ask { event_ids: event_ids.clone(), ..ask(name, 1000) }).collect();
+        let contexts = store.load(asks).await.unwrap();
+        assert!(contexts.iter().all(|context| context.rows.len() == 1 && context.requests.len() == 1));
+        assert_eq!(proxy.statements() - before, 1, "a load of {size}");
+
+        let before = proxy.statements();
+        let beats = names.iter().map(|name| beat(name, 1010)).collect();
+        assert_eq!(CheckpointStore::touch(&*store, beats).await.unwrap(), []);
+        assert_eq!(proxy.statements() - before, 1, "beats of {size}");
+
+        let before = proxy.statements();
+        let seen =
+            |name: &String| Seen::Member { member: Member::User(user(name)), at: at(1010), floor: at(900) };
+        LiveSet::touch(&*store, names.iter().map(seen).collect()).await.unwrap();
+        assert_eq!(proxy.statements() - before, 1, "heartbeats of {size}");
+    }
+    let before = proxy.statements();
+    let windows = [Window::new(at(0), at(1000)).unwrap(), Window::new(at(1000), at(2000)).unwrap()];
+    store.facts(&user("user 1 0"), &windows).await.unwrap().unwrap();
+    assert_eq!(store.export(&user("user 1 0"), None, 100).await.unwrap().len(), 5);
+    assert_eq!(proxy.statements() - before, 2, "a question is one snapshot");
+}
