@@ -20,21 +20,24 @@ pub(crate) const TOTALS: &str = concat!(
     LEFT JOIN state_totals t ON t.user_id = s.user_id AND t.duration_ms <> 0
     WHERE s.user_id = $1 ORDER BY t.state"
 );
-/// The session, and then the last row at or before an instant, and all up to another one or the current run.
+/// The session, and then of each run of windows the last row at or before its beginning, and all up to its end or the
+/// current state's.
 pub(crate) const STATES: &str = concat!(
     "SELECT ",
     session_columns!(),
-    ", NULL::bigint AS timestamp, NULL::bigint AS id, NULL::text AS state FROM user_sessions s WHERE s.user_id = $1
-    UNION ALL (
-        SELECT NULL, NULL, NULL, NULL, NULL, c.timestamp, c.id, c.state FROM checkpoints c
-        WHERE c.user_id = $1 AND c.timestamp <= $2 ORDER BY c.timestamp DESC, c.id DESC LIMIT 1
-    )
-    UNION ALL (
-        SELECT NULL, NULL, NULL, NULL, NULL, c.timestamp, c.id, c.state FROM checkpoints c
-        WHERE c.user_id = $1 AND c.timestamp > $2 AND c.timestamp < least($3,
-            (SELECT last_state_change FROM user_sessions WHERE user_id = $1))
-    )
-    ORDER BY timestamp NULLS FIRST, id"
+    ", NULL::bigint AS run, NULL::bigint AS timestamp, NULL::bigint AS id, NULL::text AS state
+    FROM user_sessions s WHERE s.user_id = $1
+    UNION ALL
+    SELECT NULL, NULL, NULL, NULL, NULL, run.place, c.timestamp, c.id, c.state
+    FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS run (first, last, place), LATERAL (
+        (SELECT c.timestamp, c.id, c.state FROM checkpoints c
+        WHERE c.user_id = $1 AND c.timestamp <= run.first ORDER BY c.timestamp DESC, c.id DESC LIMIT 1)
+        UNION ALL
+        (SELECT c.timestamp, c.id, c.state FROM checkpoints c
+        WHERE c.user_id = $1 AND c.timestamp > run.first AND c.timestamp < least(run.last,
+            (SELECT last_state_change FROM user_sessions WHERE user_id = $1)))
+    ) c
+    ORDER BY run NULLS FIRST, timestamp, id"
 );
 pub(crate) const CHECKPOINT: &str =
     concat!("SELECT ", checkpoint_columns!(), " FROM checkpoints c WHERE c.id = $2 AND c.user_id = $1");
@@ -137,25 +140,33 @@ async fn totals(store: &PostgresStore, user: &UserId) -> Result<Option<Facts>, F
     Ok(Some(Facts { session, closed: vec![totals] }))
 }
 
-/// Closed time per window and state, from the rows, which are not kept.
+/// Closed time per window and state, from the rows. Rows between windows that do not touch are passed over.
 async fn sums(store: &PostgresStore, user: &UserId, windows: &[Window]) -> Result<Option<Facts>, Fault> {
-    const TIMESTAMP: usize = 5;
-    const STATE: usize = 7;
-    let from = windows.first().map_or(Timestamp::MIN, |window| window.from()).as_millis();
-    let to = windows.last().map_or(Timestamp::MIN, |window| window.to()).as_millis();
-    let empty = || (None, Tally::new(windows.to_vec()));
-    let take = |(session, tally): &mut (Option<Session>, Tally), row: PgRow| {
-        if codec::is_some(&row, TIMESTAMP)? {
+    const RUN: usize = 5;
+    const TIMESTAMP: usize = 6;
+    const STATE: usize = 8;
+    let runs: Vec<_> = windows.chunk_by(|window, next| window.to() == next.from()).collect();
+    let edge = |window: Option<&Window>, of: fn(&Window) -> Timestamp| {
+        window.map_or(0, |window| of(window).as_millis())
+    };
+    let first: Vec<_> = runs.iter().map(|run| edge(run.first(), |window| window.from())).collect();
+    let last: Vec<_> = runs.iter().map(|run| edge(run.last(), |window| window.to())).collect();
+    let empty = || (None, runs.iter().map(|run| Tally::new(run.to_vec())).collect::<Vec<_>>());
+    let take = |(session, tallies): &mut (Option<Session>, Vec<Tally>), row: PgRow| {
+        if !codec::is_some(&row, RUN)? {
+            *session = Some(codec::session(&row, 0, user.clone())?);
+        } else if let Some(tally) = tallies.get_mut(codec::place(&row, RUN)?) {
             let at = codec::timestamp(&row, TIMESTAMP, "checkpoints.timestamp")?;
             tally.row(at, &codec::state(&row, STATE, "checkpoints.state")?);
-        } else {
-            *session = Some(codec::session(&row, 0, user.clone())?);
         }
         Ok(())
     };
-    let statement = || sqlx::query(STATES).bind(user.as_str()).bind(from).bind(to);
-    let (session, tally) = store.connections.fold(statement, empty, take).await?.value;
-    Ok(session.map(|session| Facts { closed: tally.finish(session.last_state_change), session }))
+    let statement = || sqlx::query(STATES).bind(user.as_str()).bind(&first).bind(&last);
+    let (session, tallies) = store.connections.fold(statement, empty, take).await?.value;
+    Ok(session.map(|session| {
+        let closed = tallies.into_iter().flat_map(|tally| tally.finish(session.last_state_change)).collect();
+        Facts { session, closed }
+    }))
 }
 
 async fn export(

@@ -36,13 +36,17 @@ pub(crate) const OVERDUE: &str = concat!(
     ", s.user_id FROM user_sessions s WHERE s.current_state <> 'Offline' AND s.last_heartbeat < $1
     ORDER BY s.last_heartbeat, s.user_id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
 );
-/// Waits for the commits that are under way, and lets none begin: each holds a lock on this table that allows all but
+/// Waits for the commits and folds that are under way, and lets none begin: each holds a lock on this table that allows all but
 /// this one, and takes its snapshot after it.
 pub(crate) const HOLD_COMMITS: &str = "LOCK TABLE erased_users IN EXCLUSIVE MODE";
 pub(crate) const ERASE: &str = "WITH session AS (
     DELETE FROM user_sessions WHERE user_id = $1
 ), total AS (
     DELETE FROM state_totals WHERE user_id = $1
+), summary AS (
+    DELETE FROM state_summaries WHERE user_id = $1
+), mark AS (
+    DELETE FROM summary_marks WHERE user_id = $1
 ), member AS (
     DELETE FROM online_members WHERE member = 'u:' || $1
 ), checkpoint AS (

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use presence_core::{Commit, NewCheckpoint, Outcome, Row, Source, Timestamp, Version};
+use presence_core::{ClosedDay, Commit, NewCheckpoint, Outcome, Row, Source, Timestamp, Version};
 use sqlx::{Row as _, postgres::PgRow};
 
 use crate::{PostgresStore, codec, connection::Statement, error::Fault, waves::waves};
@@ -13,8 +13,8 @@ use crate::{PostgresStore, codec, connection::Statement, error::Fault, waves::wa
 /// Every part of a statement sees the tables as they were before it, but for what it takes from other parts by name.
 ///
 /// Sessions are locked first, in order of the user, so that no two statements wait for each other; then new ones are
-/// inserted in the same order. Whoever still has the version that was decided on has not changed since, so what the
-/// statement sees of that user's rows is how they are.
+/// inserted in the same order. Whoever still has the version that was decided on, in the very row that the statement
+/// sees, has not changed since; so what it sees of that user's other rows is how they are.
 ///
 /// `fence` locks, and not for the sake of the rows: it takes a lock on the table, and the statement its snapshot after
 /// that. So it sees every erasure that was waited for.
@@ -28,8 +28,10 @@ pub(crate) const COMMIT: &str = r#"WITH item AS MATERIALIZED (
 ), draft AS MATERIALIZED (
     SELECT * FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::text[], $15::bigint[], $16::text[])
         WITH ORDINALITY AS draft (place, state, timestamp, source, proof_at, content, number)
+), seen AS MATERIALIZED (
+    SELECT s.user_id, s.ctid AS row FROM user_sessions s WHERE s.user_id = ANY ($1)
 ), held AS MATERIALIZED (
-    SELECT s.user_id, s.version FROM user_sessions s WHERE s.user_id = ANY ($1)
+    SELECT s.user_id, s.version, s.ctid AS row FROM user_sessions s WHERE s.user_id = ANY ($1)
     ORDER BY s.user_id FOR NO KEY UPDATE
 ), fence AS MATERIALIZED (
     SELECT e.user_hash, e.at FROM erased_users e WHERE e.user_hash = ANY ($3) FOR KEY SHARE
@@ -41,9 +43,10 @@ pub(crate) const COMMIT: &str = r#"WITH item AS MATERIALIZED (
     JOIN checkpoints c ON c.user_id = lapse.user_id AND c.proof_at = lapse.proof_at AND c.source = 'timeout'
     WHERE NOT EXISTS (SELECT FROM withdrawal w WHERE w.place = lapse.place AND w.id = c.id)
 ), fitting AS MATERIALIZED (
-    SELECT item.* FROM item LEFT JOIN held USING (user_id) LEFT JOIN fence USING (user_hash)
-    WHERE (held.version = item.expected OR held.version IS NULL AND item.expected IS NULL
-            AND fence.at IS NOT DISTINCT FROM item.erased_at)
+    SELECT item.* FROM item
+    LEFT JOIN held USING (user_id) LEFT JOIN seen USING (user_id) LEFT JOIN fence USING (user_hash)
+    WHERE (held.version = item.expected AND held.row = seen.row
+            OR held.version IS NULL AND item.expected IS NULL AND fence.at IS NOT DISTINCT FROM item.erased_at)
         AND item.place NOT IN (SELECT place FROM repeated)
 ), renewed AS (
     UPDATE user_sessions s SET current_state = f.current_state, live_since = f.live_since,
@@ -78,10 +81,20 @@ pub(crate) const COMMIT: &str = r#"WITH item AS MATERIALIZED (
     FROM unnest($17::bigint[], $18::text[], $19::bigint[]) AS total (place, state, duration_ms)
     JOIN written USING (place)
     ON CONFLICT (user_id, state) DO UPDATE SET duration_ms = state_totals.duration_ms + excluded.duration_ms
+), stale AS (
+    UPDATE summary_marks m SET resume_at = least(m.resume_at, changed.first), due_at = 0
+    FROM unnest($20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[])
+        AS changed (place, earliest, first, last)
+    JOIN written USING (place)
+    WHERE m.user_id = written.user_id AND m.summarised_to > changed.first
+    RETURNING m.user_id, changed.earliest, changed.first, changed.last
+), forgotten AS (
+    DELETE FROM state_summaries d USING stale WHERE d.user_id = stale.user_id
+        AND d.bucket_start >= stale.earliest AND d.bucket_start < stale.last AND d.bucket_end > stale.first
 ), remembered AS (
     INSERT INTO requests (user_id, event_id, fingerprint, checkpoint_id, created)
     SELECT written.user_id, request.event_id, request.fingerprint, coalesce(n.id, request.stored), request.created
-    FROM unnest($20::bigint[], $21::text[], $22::bytea[], $23::boolean[], $24::bigint[], $25::bigint[])
+    FROM unnest($24::bigint[], $25::text[], $26::bytea[], $27::boolean[], $28::bigint[], $29::bigint[])
         AS request (place, event_id, fingerprint, created, stored, inserted)
     JOIN written USING (place) LEFT JOIN numbered n ON n.number = request.inserted
     ON CONFLICT (user_id, event_id) DO UPDATE SET fingerprint = excluded.fingerprint,
@@ -159,6 +172,7 @@ pub(crate) struct Batch<'a> {
     withdrawals: (Vec<i64>, Vec<i64>),
     drafts: Drafts<'a>,
     totals: (Vec<i64>, Vec<&'a str>, Vec<i64>),
+    changes: Changes,
     requests: Requests<'a>,
 }
 
@@ -170,6 +184,16 @@ struct Drafts<'a> {
     sources: Vec<&'a str>,
     proofs: Vec<Option<i64>>,
     contents: Vec<Option<&'a str>>,
+}
+
+/// The windows in which the time was spent otherwise than was known, each with the earliest beginning of a day that
+/// reaches into it.
+#[derive(Default)]
+struct Changes {
+    places: Vec<i64>,
+    earliest: Vec<i64>,
+    first: Vec<i64>,
+    last: Vec<i64>,
 }
 
 #[derive(Default)]
@@ -204,7 +228,7 @@ impl<'a> Batch<'a> {
     }
 
     fn add_rows(&mut self, place: i64, commit: &'a Commit) -> Result<(), Fault> {
-        let Self { withdrawals, drafts, totals, requests, .. } = self;
+        let Self { withdrawals, drafts, totals, changes, requests, .. } = self;
         withdrawals.0.extend(commit.withdraw.iter().map(|_| place));
         withdrawals.1.extend(commit.withdraw.iter().map(|id| id.get()));
         let before = drafts.places.len();
@@ -219,6 +243,12 @@ impl<'a> Batch<'a> {
             totals.0.push(place);
             totals.1.push(state);
             totals.2.push(sum);
+        }
+        if let Some(changed) = commit.changed {
+            changes.places.push(place);
+            changes.earliest.push(changed.from().saturating_sub(ClosedDay::LONGEST).as_millis());
+            changes.first.push(changed.from().as_millis());
+            changes.last.push(changed.to().as_millis());
         }
         let last: BTreeMap<_, _> =
             commit.requests.iter().map(|(request, row)| (&request.event_id, (request, row))).collect();
@@ -240,7 +270,7 @@ impl<'a> Batch<'a> {
 
     /// The arguments of [`COMMIT`].
     pub(crate) fn bind<'q>(&'q self, commit: Statement<'q>) -> Statement<'q> {
-        let Self { drafts, requests, .. } = self;
+        let Self { drafts, changes, requests, .. } = self;
         let items = commit.bind(&self.users).bind(&self.expected).bind(&self.hashes);
         let items = items.bind(&self.erased_at).bind(&self.states).bind(&self.live_since);
         let items = items.bind(&self.last_heartbeat).bind(&self.last_state_change);
@@ -248,6 +278,8 @@ impl<'a> Batch<'a> {
         let rows = rows.bind(&drafts.places).bind(&drafts.states).bind(&drafts.timestamps);
         let rows = rows.bind(&drafts.sources).bind(&drafts.proofs).bind(&drafts.contents);
         let rows = rows.bind(&self.totals.0).bind(&self.totals.1).bind(&self.totals.2);
+        let rows =
+            rows.bind(&changes.places).bind(&changes.earliest).bind(&changes.first).bind(&changes.last);
         let rows = rows.bind(&requests.places).bind(&requests.event_ids).bind(&requests.fingerprints);
         rows.bind(&requests.created).bind(&requests.stored).bind(&requests.inserted)
     }

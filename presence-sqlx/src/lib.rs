@@ -15,6 +15,7 @@ mod migrate;
 #[cfg(test)]
 mod plans;
 mod store;
+mod summary_cache;
 mod wakes;
 mod waves;
 

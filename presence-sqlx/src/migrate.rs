@@ -17,8 +17,14 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "checkpoints", sql: include_str!("../migrations/001_checkpoints.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "checkpoints", sql: include_str!("../migrations/001_checkpoints.sql") },
+    Migration {
+        version: 2,
+        name: "state_summaries",
+        sql: include_str!("../migrations/002_state_summaries.sql"),
+    },
+];
 
 /// "PRESENCE": the number of the lock, one per database.
 const LOCK: i64 = 0x5052_4553_454e_4345;
@@ -113,12 +119,13 @@ fn checksum(sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
+    use presence_core::{CheckpointQuery, SummaryCache, UserId, Version, Window};
     use presence_postgres_testing::Database;
 
     use super::*;
     use crate::{PostgresConfig, PostgresStore};
 
-    const SECOND: Migration = Migration { version: 2, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
+    const NEXT: Migration = Migration { version: 3, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
 
     async fn connect(database: &Database) -> PgConnection {
         let config = PostgresConfig::new(database.url()).unwrap();
@@ -146,6 +153,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_database_of_an_earlier_version_keeps_its_rows() {
+        let database = Database::create();
+        let mut connection = connect(&database).await;
+        run(&mut connection, Some("presence"), &MIGRATIONS[..1]).await.unwrap();
+        database.psql(
+            "INSERT INTO presence.checkpoints (id, user_id, state, timestamp, source)
+             VALUES (nextval('presence.checkpoint_id'), 'alice', 'Working', 1000, 'client');
+             INSERT INTO presence.user_sessions VALUES ('alice', 'Working', 1000, 1000, 1000, 1)",
+        );
+        let store = PostgresStore::connect(PostgresConfig::new(database.url()).unwrap()).await.unwrap();
+        let alice = UserId::new("alice").unwrap();
+        assert_eq!(store.history(&alice, Window::all(), None, 10).await.unwrap().len(), 1);
+        let kept = store.kept(&alice, Window::all()).await.unwrap().unwrap();
+        assert_eq!((kept.version, kept.days.len()), (Version(1), 0));
+    }
+
+    #[tokio::test]
     async fn sixteen_nodes_that_start_at_once_migrate_once() {
         let database = Database::create();
         let config = PostgresConfig::new(database.url()).unwrap().max_connections(1);
@@ -153,7 +177,9 @@ mod tests {
         for start in join_all(starts).await {
             start.unwrap().unwrap();
         }
-        assert_eq!(database.psql("SELECT version, name FROM presence._presence_migrations"), "1|checkpoints");
+        let applied =
+            database.psql("SELECT version, name FROM presence._presence_migrations ORDER BY version");
+        assert_eq!(applied, "1|checkpoints\n2|state_summaries");
         assert_eq!(database.psql("SELECT count(*) FROM presence.store_meta"), "1");
     }
 
@@ -166,25 +192,25 @@ mod tests {
         assert!(run(&mut connection, Some("presence"), &[killed]).await.is_err());
         assert_eq!(database.psql("SELECT to_regclass('presence.a') IS NULL"), "t");
         let mut connection = migrated(&database).await;
-        // The same in the second one, whose predecessor stays.
-        let killed = Migration { version: 2, sql, ..SECOND };
+        // The same in a later one, whose predecessors stay.
+        let killed = Migration { sql, ..NEXT };
         let first =
             MIGRATIONS.iter().map(|&Migration { version, name, sql }| Migration { version, name, sql });
-        let both: Vec<_> = first.clone().chain([killed]).collect();
-        assert!(run(&mut connection, Some("presence"), &both).await.is_err());
+        let all: Vec<_> = first.clone().chain([killed]).collect();
+        assert!(run(&mut connection, Some("presence"), &all).await.is_err());
         assert_eq!(database.psql("SELECT to_regclass('presence.a') IS NULL"), "t");
-        let both: Vec<_> = first.chain([SECOND]).collect();
-        run(&mut connect(&database).await, Some("presence"), &both).await.unwrap();
-        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "2");
+        let all: Vec<_> = first.chain([NEXT]).collect();
+        run(&mut connect(&database).await, Some("presence"), &all).await.unwrap();
+        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "3");
     }
 
     #[tokio::test]
     async fn a_newer_database_is_refused() {
         let database = Database::create();
         let mut connection = migrated(&database).await;
-        database.psql("INSERT INTO presence._presence_migrations VALUES (2, 'more', '')");
+        database.psql("INSERT INTO presence._presence_migrations VALUES (3, 'more', '')");
         let refused = run(&mut connection, Some("presence"), MIGRATIONS).await;
-        assert!(matches!(refused, Err(OpenError::Newer { found: 2, known: 1 })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::Newer { found: 3, known: 2 })), "{refused:?}");
     }
 
     #[tokio::test]
@@ -192,7 +218,7 @@ mod tests {
         let database = Database::create();
         let mut connection = migrated(&database).await;
         let altered = Migration { version: 1, name: "checkpoints", sql: "SELECT 1" };
-        let refused = run(&mut connection, Some("presence"), &[altered]).await;
+        let refused = run(&mut connection, Some("presence"), &[altered, NEXT]).await;
         assert!(matches!(refused, Err(OpenError::Altered { version: 1 })), "{refused:?}");
     }
 

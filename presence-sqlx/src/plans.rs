@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
 
 use crate::{
     PostgresConfig, PostgresStore, checkpoint_query as query, checkpoint_store as store, clock, commit,
-    connection::Statement, eraser, live_set as live, load,
+    connection::Statement, eraser, live_set as live, load, summary_cache as summary,
 };
 
 const STATEMENTS: &[&str] = &[
@@ -28,6 +28,9 @@ const STATEMENTS: &[&str] = &[
     live::COUNT,
     live::LIST,
     live::EVICT,
+    summary::MARKS,
+    summary::KEEP,
+    summary::KEPT,
 ];
 
 async fn migrated(database: &Database) -> (PostgresStore, PgConnection) {
@@ -111,7 +114,7 @@ async fn no_statement_reads_a_long_history() {
         let read = pages(&mut connection, query::TOTALS, |statement| statement.bind("long"));
         assert!(read.await < FEW, "totals, {round}");
         let read = pages(&mut connection, query::STATES, |statement| {
-            statement.bind("long").bind(MIDDLE).bind(MIDDLE + 5_000)
+            statement.bind("long").bind(vec![MIDDLE]).bind(vec![MIDDLE + 5_000])
         });
         assert!(read.await < FEW, "states, {round}");
         let read = pages(&mut connection, store::OVERDUE, |statement| statement.bind(MIDDLE).bind(10_i64));

@@ -13,7 +13,11 @@ const CHANNEL: &str = "presence_sweep";
 /// The statement is `NOTIFY presence_sweep`, in the database of the store. It only wakes: who has fallen silent is found
 /// by the node's own sweep, under its own rules. Calls that come while nobody is connected are lost.
 #[derive(Debug)]
-pub struct Wakes(PgListener);
+pub struct Wakes {
+    listener: PgListener,
+    /// The size of the pool.
+    connections: u32,
+}
 
 impl PostgresStore {
     /// Listens for calls to sweep. It keeps one connection of the pool for itself.
@@ -27,7 +31,8 @@ impl PostgresStore {
             listener.listen(CHANNEL).await?;
             Ok::<_, sqlx::Error>(listener)
         };
-        Ok(listen.await.map(Wakes).map_err(Fault::from)?)
+        let connections = self.connections.pool().options().get_max_connections();
+        Ok(listen.await.map(|listener| Wakes { listener, connections }).map_err(Fault::from)?)
     }
 }
 
@@ -38,6 +43,13 @@ impl Wakes {
     ///
     /// The database does not answer; waiting again tries again.
     pub async fn next(&mut self) -> Result<(), StoreError> {
-        Ok(self.0.recv().await.map(drop).map_err(Fault::from)?)
+        // The listener takes another connection of the pool, which may be as broken as its own: each is tried once.
+        for _ in 0..self.connections {
+            match self.listener.recv().await.map_err(Fault::from) {
+                Err(fault) if fault.is_lost() => {}
+                heard => return Ok(heard.map(drop)?),
+            }
+        }
+        Ok(self.listener.recv().await.map(drop).map_err(Fault::from)?)
     }
 }

@@ -4,19 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use presence_core::{Envelope, ManualClock, StateType, Tracker};
 
-use crate::support::{at, fresh, user};
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
+use crate::support::{Random, at, fresh, user};
 
 #[tokio::test]
 async fn the_totals_of_random_lives_pass_the_audit() {

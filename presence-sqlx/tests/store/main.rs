@@ -4,6 +4,7 @@ mod audit;
 mod content;
 mod nodes;
 mod proxy;
+mod summaries;
 mod support;
 mod trips;
 mod trouble;

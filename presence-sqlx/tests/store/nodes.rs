@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use presence_core::{
-    CheckpointQuery, CheckpointStore, Context, Envelope, LiveSet, ManualClock, Member, NewCheckpoint,
-    Outcome, Row, Seen, Source, StateType, Tracker, Window,
+    CheckpointQuery, CheckpointStore, ClosedDay, Commit, Context, Envelope, Fold, LiveSet, ManualClock, Mark,
+    Member, NewCheckpoint, Outcome, Row, Seen, Source, StateType, SummaryCache, Tracker, Version, Window,
 };
 use presence_sqlx::{PostgresStore, sqlx::Executor};
 
 use crate::support::{
-    another_connection, ask, at, beat, commit, config, connect, fresh, row, somebody_waits_for, user, version,
+    self, another_connection, ask, at, beat, commit, config, connect, fresh, row, somebody_waits_for, user,
+    version, wait_for_a_row,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,6 +133,62 @@ async fn a_commit_that_waited_for_an_erasure_sees_it() {
     other.execute("INSERT INTO erased_users SELECT * FROM twin.erased_users; COMMIT").await.unwrap();
     assert_eq!(late.await.unwrap().unwrap(), [Outcome::Conflict]);
     assert_eq!(store.load(vec![ask("alice", 0)]).await.unwrap()[0].erased_at, Some(at(2000)));
+}
+
+/// A fold of one day, on this version.
+fn fold(version: Version) -> Fold {
+    let window = Window::new(at(0), at(100)).unwrap();
+    let days = vec![ClosedDay { window, closed: vec![(StateType::Working, 7)] }];
+    let mark = Mark { zone: "UTC".to_owned(), resume_at: at(200), due_at: at(300) };
+    Fold { user: user("alice"), version, mark, days, at: at(5000) }
+}
+
+#[tokio::test]
+async fn a_commit_that_waited_for_a_fold_does_not_pass_it_over() {
+    let (store, database) = fresh().await;
+    let outcomes = store.commit(vec![commit("alice", None, row("Working", 1000))]).await.unwrap();
+    let version = version(&outcomes[0]).unwrap();
+    // The fold of another node, held up in its middle: it has the session, and waits for a mark.
+    let other = connect(database.url()).await;
+    let mut holder = another_connection(&database).await;
+    holder.execute("BEGIN; INSERT INTO summary_marks VALUES ('alice', '', 0, 0, 0)").await.unwrap();
+    let folding = tokio::spawn(async move { other.keep(vec![fold(version)]).await });
+    wait_for_a_row(1, &database).await;
+    let changed = Some(Window::new(at(10), at(20)).unwrap());
+    let late = Commit { changed, ..commit("alice", Some(version), row("Idle", 1001)) };
+    let committing = tokio::spawn({
+        let (store, late) = (store.clone(), late.clone());
+        async move { store.commit(vec![late]).await }
+    });
+    wait_for_a_row(2, &database).await;
+    holder.execute("ROLLBACK").await.unwrap();
+    assert_eq!(folding.await.unwrap().unwrap(), [true]);
+    assert_eq!(
+        committing.await.unwrap().unwrap(),
+        [Outcome::Conflict],
+        "decided anew, it sees what was kept"
+    );
+    let outcomes = store.commit(vec![late]).await.unwrap();
+    assert!(support::version(&outcomes[0]).is_some());
+    let kept = store.kept(&user("alice"), Window::all()).await.unwrap().unwrap();
+    assert_eq!(kept.days, [], "and forgets it");
+}
+
+#[tokio::test]
+async fn a_fold_that_waited_for_an_erasure_keeps_nothing() {
+    let (store, database) = fresh().await;
+    let outcomes = store.commit(vec![commit("alice", None, row("Working", 1000))]).await.unwrap();
+    let version = version(&outcomes[0]).unwrap();
+    let mut other = another_connection(&database).await;
+    other.execute("BEGIN; LOCK TABLE erased_users IN EXCLUSIVE MODE").await.unwrap();
+    let folding = tokio::spawn({
+        let store = store.clone();
+        async move { store.keep(vec![fold(version)]).await }
+    });
+    somebody_waits_for("erased_users", &database).await;
+    other.execute("DELETE FROM user_sessions; COMMIT").await.unwrap();
+    assert_eq!(folding.await.unwrap().unwrap(), [false]);
+    assert_eq!(database.psql("SELECT count(*) FROM presence.state_summaries"), "0");
 }
 
 #[tokio::test]

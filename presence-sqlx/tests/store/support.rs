@@ -41,10 +41,17 @@ pub(crate) fn end_connections(database: &Database) -> usize {
 
 /// Waits until somebody waits for a lock on this table.
 pub(crate) async fn somebody_waits_for(table: &str, database: &Database) {
-    let waiting = format!(
-        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'presence.{table}'::regclass"
-    );
-    while database.psql(&waiting) == "0" {
+    until_waiting(1, &format!("relation = 'presence.{table}'::regclass"), database).await;
+}
+
+/// Waits until as many wait for the end of a transaction that has changed a row.
+pub(crate) async fn wait_for_a_row(count: usize, database: &Database) {
+    until_waiting(count, "locktype = 'transactionid'", database).await;
+}
+
+async fn until_waiting(count: usize, which: &str, database: &Database) {
+    let waiting = format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND {which}");
+    while database.psql(&waiting) != count.to_string() {
         tokio::task::yield_now().await;
     }
 }
@@ -100,5 +107,17 @@ pub(crate) fn version(outcome: &Outcome) -> Option<Version> {
     match outcome {
         Outcome::Committed { version, .. } => Some(*version),
         Outcome::Conflict => None,
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, and the same everywhere.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
     }
 }
