@@ -21,6 +21,7 @@ cd "$DIR" || exit 1
     --locale-provider=icu --icu-locale=en-US >log 2>&1 || { cat log; exit 1; }
 cat >>data/postgresql.conf <<END
 listen_addresses = ''
+port = 5432
 unix_socket_directories = '$DIR'
 max_connections = 300
 shared_buffers = 64MB
@@ -78,7 +79,7 @@ impl Server {
     /// An empty database on it.
     #[must_use]
     pub fn database(&self) -> Database {
-        Database::on(&format!("postgres:///postgres?user=postgres&host={}", self.folder.display()))
+        Database::on(&format!("postgres:///postgres?user=postgres&port=5432&host={}", self.folder.display()))
     }
 
     /// The folder of its socket, `.s.PGSQL.5432`.

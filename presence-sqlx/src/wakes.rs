@@ -20,7 +20,8 @@ pub struct Wakes {
 }
 
 impl PostgresStore {
-    /// Listens for calls to sweep. It keeps one connection of the pool for itself.
+    /// Listens for calls to sweep. It keeps one connection of the pool for itself: drop it, or wait for the next call,
+    /// where the store is being closed.
     ///
     /// # Errors
     ///

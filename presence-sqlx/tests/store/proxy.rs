@@ -6,15 +6,14 @@ use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::unix::net::UnixStream,
-    path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
 };
 
-use presence_postgres_testing::Database;
+use presence_postgres_testing::{Database, Server};
 
 /// What happens to a statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,10 +43,11 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn before(database: &Database) -> Self {
-        let folder = database.psql("SHOW unix_socket_directories");
-        let port = database.psql("SHOW port");
-        let socket = PathBuf::from(folder.split(',').next().unwrap()).join(format!(".s.PGSQL.{port}"));
+    /// A database and the way to it, on a server of our own, whose socket is known.
+    pub(crate) fn fresh() -> (Self, Database) {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        let server = SERVER.get_or_init(Server::start);
+        let (socket, database) = (server.folder().join(".s.PGSQL.5432"), server.database());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let url = format!("postgres://postgres@127.0.0.1:{port}/{}?sslmode=disable", database.name());
@@ -65,7 +65,7 @@ impl Proxy {
                 thread::spawn(move || answers.carry_answers(server, client));
             }
         });
-        Self { url, switches }
+        (Self { url, switches }, database)
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -1,7 +1,6 @@
 //! How many statements a call is.
 
 use presence_core::{Ask, CheckpointQuery, CheckpointStore, EventId, LiveSet, Member, Seen, Window};
-use presence_postgres_testing::Database;
 
 use crate::{
     proxy::Proxy,
@@ -10,8 +9,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_batch_of_any_size_is_one_statement() {
-    let database = Database::create();
-    let proxy = Proxy::before(&database);
+    let (proxy, _database) = Proxy::fresh();
     let store = connect(proxy.url()).await;
     for size in [1, 1_000] {
         let names: Vec<_> = (0..size).map(|number| format!("user {size} {number}")).collect();

@@ -7,7 +7,7 @@ use presence_core::{
     CheckpointQuery, CheckpointStore, Envelope, EventId, ManualClock, Outcome, StateType, StoreError,
     Tracker, Window,
 };
-use presence_postgres_testing::{Database, Server, Stop};
+use presence_postgres_testing::{Server, Stop};
 use presence_sqlx::{PostgresStore, sqlx::Executor};
 
 use crate::{
@@ -25,8 +25,7 @@ async fn rows(store: &PostgresStore, name: &str) -> usize {
 
 #[tokio::test]
 async fn a_request_that_did_not_arrive_is_sent_again() {
-    let database = Database::create();
-    let proxy = Proxy::before(&database);
+    let (proxy, _database) = Proxy::fresh();
     let store = connect(proxy.url()).await;
     // Prepared beforehand, so that the statement itself is what is cut.
     store.commit(vec![commit("bob", None, row("Working", 1000))]).await.unwrap();
@@ -40,8 +39,7 @@ async fn a_request_that_did_not_arrive_is_sent_again() {
 
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_written_once_and_not_acknowledged() {
-    let database = Database::create();
-    let proxy = Proxy::before(&database);
+    let (proxy, _database) = Proxy::fresh();
     let store = connect(proxy.url()).await;
     store.commit(vec![commit("bob", None, row("Working", 1000))]).await.unwrap();
     proxy.cut(Cut::Answer, 1);
@@ -56,8 +54,7 @@ async fn a_commit_whose_answer_is_lost_is_written_once_and_not_acknowledged() {
 
 #[tokio::test]
 async fn a_client_that_repeats_its_request_gets_its_first_answer() {
-    let database = Database::create();
-    let proxy = Proxy::before(&database);
+    let (proxy, _database) = Proxy::fresh();
     // One connection, so that none is opened in between, which has a statement of its own.
     let store = Arc::new(PostgresStore::connect(config(proxy.url()).max_connections(1)).await.unwrap());
     let tracker = Tracker::new(store.clone(), Arc::new(ManualClock::new(at(5000))));
@@ -143,8 +140,7 @@ async fn a_database_that_is_read_only_answers_questions_and_asks_writers_to_come
 #[tokio::test]
 async fn connections_that_went_silent_do_not_take_the_pools_places_along() {
     const SIZE: u32 = 2;
-    let database = Database::create();
-    let proxy = Proxy::before(&database);
+    let (proxy, _database) = Proxy::fresh();
     let store = PostgresStore::connect(config(proxy.url()).max_connections(SIZE)).await.unwrap();
     let questions = |count| join_all((0..count).map(|_| store.load(vec![ask("alice", 0)])));
     questions(8).await.into_iter().for_each(|answer| drop(answer.unwrap()));
