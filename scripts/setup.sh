@@ -19,14 +19,11 @@ get() { # get PACKAGE WHAT
 
 need cc gcc
 need strace strace
-<<<<<<< HEAD
 need python3 python3
 # Debian leaves this part of Python out of its python3.
 python3 -c 'import ensurepip' 2>/dev/null || get python3-venv "Python's environments"
-=======
 # Debian keeps PostgreSQL's binaries out of PATH. The tests start a server of their own from them.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
->>>>>>> f5159dd (sqlx: a member for PostgreSQL, and a throwaway server for its tests)
 
 if ! command -v cargo >/dev/null 2>&1; then
     echo "please install Rust (rustup): the version in rust-toolchain.toml is fetched by it" >&2
