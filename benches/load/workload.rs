@@ -134,8 +134,8 @@ impl Workload {
     }
 }
 
-/// What stands for a stamp until a request is sent.
-const STAMP: &str = "0000000000";
+/// What stands for a stamp until a request is sent: in no id, which is hexadecimal.
+const STAMP: &str = "SSSSSSSSSS";
 
 #[cfg(test)]
 mod tests {
