@@ -26,8 +26,8 @@ const PAIRS: usize = 5;
 const TIME: Duration = Duration::from_secs(3);
 const MILLION: u64 = 1_000_000;
 
-/// What ActivityWatch's Rust server took of 16 clients, in heartbeats per second: measured once on another machine of
-/// two cores (AMD EPYC, virtual, 2026; aw-server-rust 0.14 on SQLite). Not measured here.
+/// What ActivityWatch's Rust server took of 16 clients, in heartbeats per second: measured once, before this bench was
+/// written, on a virtual machine of two cores (AMD EPYC; aw-server-rust 0.14 on SQLite). Quoted: this bench does not run it.
 const ACTIVITY_WATCH: f64 = 27_000.0;
 
 /// The goals over HTTP as one table: the server and what it is held against in turn.

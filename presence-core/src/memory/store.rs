@@ -17,7 +17,7 @@ use crate::{
     UserId, Version, Window, memory::summaries::Summaries,
 };
 
-/// How many sessions are filed anew before the lock is let go: some 2 ms.
+/// How many sessions are filed anew before the lock is let go.
 const FILED: usize = 1024;
 
 /// A store in memory, for tests, demos and deployments that may forget everything at a restart.

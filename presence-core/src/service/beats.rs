@@ -333,8 +333,8 @@ impl Beats {
 
     /// Keeps heartbeats in memory where that is enough; what is owed comes with its place among the verdicts.
     ///
-    /// The users of a shard are kept together, under one lock, and looked up before one of them is worked on: their
-    /// cache misses overlap, which one by one are most of the time.
+    /// The users of a shard are kept together, under one lock, and looked up before one of them is worked on, so that
+    /// their cache misses can overlap.
     fn keep_many(&self, heartbeats: &[HeartbeatRef<'_>]) -> (Vec<Verdict>, Vec<(usize, Owed)>) {
         let (now, policy) = (self.tracker.now(), self.tracker.policy());
         let mut verdicts = Vec::with_capacity(heartbeats.len());

@@ -8,8 +8,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The timer of a wait that begins anew with each request, and nearly always ends long before its time.
 ///
-/// Setting a timer takes the lock of all timers and a place in their wheel: four of them for each request cost as much
-/// as the route. So this one is left where it is while the time it is set for comes first, and set again, for what is
+/// Setting a timer takes the lock of all timers and a place in their wheel. So this one is left where it is while the time it is set for comes first, and set again, for what is
 /// still to come, only when that is up: once in as long as the wait may be, and not once in a request.
 #[derive(Debug, Default)]
 pub(super) struct Deadline {
