@@ -7,6 +7,7 @@ use std::{
 };
 
 use presence_core::{StoreError, Vigil};
+use presence_sqlx::PostgresClock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -133,6 +134,15 @@ pub async fn summarise(state: &AppState) -> Result<u64, StoreError> {
         }
     };
     step(state, Job::Summarise, summarise).await
+}
+
+/// Asks the database for the time, by which all its servers stamp.
+///
+/// # Errors
+///
+/// The store failed; the clock runs on from the last answer.
+pub async fn sample(state: &AppState, clock: &PostgresClock) -> Result<u64, StoreError> {
+    step(state, Job::Clock, async { clock.sample().await.map(|()| 1) }).await
 }
 
 /// Takes a step of a job, and counts it.

@@ -25,4 +25,5 @@ pub use openapi::openapi;
 pub use router::app;
 pub use run::{RunError, Server, run};
 pub use state::{AppState, Settings};
+pub use storage::StorageError;
 pub use traffic::Traffic;

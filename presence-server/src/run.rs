@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use presence_core::StoreError;
-use presence_sqlite::{OpenError, SqliteStore};
+use presence_sqlx::PostgresStore;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -12,11 +12,15 @@ use crate::{
     config::Config,
     jobs,
     serve::{Limits, listen, serve},
-    storage::Storage,
+    storage::{Storage, StorageError, Store},
 };
 
 /// How often members whom no window reaches any more are forgotten.
 const EVICTION: Duration = Duration::from_secs(60);
+/// How often the database is asked for the time: clocks of machines drift by a few milliseconds in it.
+const SAMPLING: Duration = Duration::from_secs(10);
+/// How long after it broke the connection that calls to sweep is opened again.
+const RECONNECT: Duration = Duration::from_secs(5);
 /// How often an open server says that it is open.
 const REMINDER: Duration = Duration::from_secs(60);
 
@@ -26,7 +30,7 @@ const REMINDER: Duration = Duration::from_secs(60);
 pub enum RunError {
     /// The store does not open; nothing was changed.
     #[error("the store does not open")]
-    Open(#[from] OpenError),
+    Open(#[from] StorageError),
     /// The store failed at the start or at the end.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -61,7 +65,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 pub struct Server {
     config: Config,
     state: AppState,
-    sqlite: Option<Arc<SqliteStore>>,
+    store: Store,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -74,11 +78,15 @@ impl Server {
     /// The store does not open or fails, or the port is not to be had. What was opened is closed again.
     pub async fn open(config: Config) -> Result<Self, RunError> {
         let storage = Storage::open(&config).await?;
-        let sqlite = storage.sqlite();
+        let store = storage.store;
         if !config.store().outlives_process() {
             tracing::warn!("everything is in memory, and gone when the process ends: set DATABASE_URL");
         }
-        let members = storage.beats.load().await?;
+        // On a shared store the roster is asked for, and not kept here.
+        let members = match store {
+            Store::Postgres { .. } => 0,
+            _ => storage.beats.load().await?,
+        };
         let settings = Settings {
             zone: config.zone().clone(),
             durability: storage.durability,
@@ -87,7 +95,7 @@ impl Server {
             max_in_flight: config.max_in_flight() as usize,
         };
         let mut state = AppState::new(storage.beats, settings);
-        if let Some(sqlite) = &sqlite {
+        if let Store::Sqlite(sqlite) = &store {
             state = state.showing(Arc::clone(sqlite));
         }
         let address = config.bind();
@@ -95,7 +103,7 @@ impl Server {
         let listener = listen(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         tracing::info!(members, "{}", config.summary());
-        Ok(Self { config, state, sqlite, listener, address })
+        Ok(Self { config, state, store, listener, address })
     }
 
     /// What the routes share.
@@ -118,12 +126,12 @@ impl Server {
     ///
     /// The port or the store failed, or a job died.
     pub async fn serve(self) -> Result<(), RunError> {
-        let Self { config, state, sqlite, listener, address } = self;
+        let Self { config, state, store, listener, address } = self;
         // Before it says that it listens: whoever reads that may tell it to end.
         let told = told_to_end();
         tracing::info!("listening on http://{address}");
         let stop = CancellationToken::new();
-        let mut jobs = start_jobs(&config, &state, &stop);
+        let mut jobs = start_jobs(&config, &state, &store, &stop);
         let limits = Limits { max_connections: config.max_connections() as usize, ..Limits::default() };
         let traffic = Arc::clone(state.traffic());
         let mut serving = std::pin::pin!(serve(listener, app(state.clone()), limits, traffic, stop.clone()));
@@ -149,18 +157,29 @@ impl Server {
         while jobs.join_next().await.is_some() {}
         jobs::flush(&state).await?;
         drop(state);
-        if let Some(sqlite) = sqlite {
-            sqlite.close().await;
-        }
+        store.close().await;
         let drained = served.map_err(RunError::Serve)?;
         tracing::info!(?drained, "ended");
         Ok(())
     }
 }
 
-fn start_jobs(config: &Config, state: &AppState, stop: &CancellationToken) -> JoinSet<&'static str> {
+fn start_jobs(
+    config: &Config,
+    state: &AppState,
+    store: &Store,
+    stop: &CancellationToken,
+) -> JoinSet<&'static str> {
     let mut jobs = JoinSet::new();
     let owner = jobs::Watch::begin(state.clone());
+    if let Store::Postgres { store, clock } = store {
+        let (state, clock) = (state.clone(), clock.clone());
+        start(&mut jobs, "clock", SAMPLING, stop, move || {
+            let (state, clock) = (state.clone(), clock.clone());
+            async move { jobs::sample(&state, &clock).await }
+        });
+        jobs.spawn(answer_calls(store.clone(), owner.clone(), stop.clone()));
+    }
     let watch = owner.clone();
     start(&mut jobs, "flush", config.heartbeat_flush_interval(), stop, move || {
         let watch = watch.clone();
@@ -188,6 +207,31 @@ fn start_jobs(config: &Config, state: &AppState, stop: &CancellationToken) -> Jo
         });
     }
     jobs
+}
+
+/// Sweeps whenever somebody calls for it through the database, until `stop`.
+async fn answer_calls(
+    store: Arc<PostgresStore>,
+    watch: jobs::Watch,
+    stop: CancellationToken,
+) -> &'static str {
+    let answering = async {
+        loop {
+            let answered: Result<(), StoreError> = async {
+                let mut wakes = store.wakes().await?;
+                loop {
+                    wakes.next().await?;
+                    watch.sweep().await?;
+                }
+            }
+            .await;
+            if let Err(error) = answered {
+                tracing::warn!(%error, "calls to sweep are not heard for a while");
+            }
+            tokio::time::sleep(RECONNECT).await;
+        }
+    };
+    stop.run_until_cancelled(answering).await.unwrap_or("calls")
 }
 
 /// Starts one job; it gives its name when it ends.

@@ -2,17 +2,41 @@
 
 use std::sync::Arc;
 
-use presence_core::{Beats, MemoryStore, Policy, SystemClock, Tracker};
-use presence_sqlite::{Durability, OpenError, SqliteConfig, SqliteStore};
+use presence_core::{Beats, MemoryStore, StoreError, SystemClock, Tracker};
+use presence_sqlite::{Durability, SqliteConfig, SqliteStore};
+use presence_sqlx::{PostgresClock, PostgresConfig, PostgresStore};
 
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, PostgresUrl, StoreUrl};
 
 /// An open store, and the heartbeats in front of it.
 pub(crate) struct Storage {
     pub(crate) beats: Beats,
     /// What `Presence-Durability` says of a committed write.
     pub(crate) durability: &'static str,
-    sqlite: Option<Arc<SqliteStore>>,
+    pub(crate) store: Store,
+}
+
+/// What the process has to look after, and to close at the end.
+#[derive(Clone, Debug)]
+pub(crate) enum Store {
+    Memory,
+    Sqlite(Arc<SqliteStore>),
+    Postgres { store: Arc<PostgresStore>, clock: Arc<PostgresClock> },
+}
+
+/// Why a store does not open. Nothing was changed, but for migrations that were applied whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The file does not open.
+    #[error(transparent)]
+    Sqlite(#[from] presence_sqlite::OpenError),
+    /// PostgreSQL cannot be used.
+    #[error(transparent)]
+    Postgres(#[from] presence_sqlx::OpenError),
+    /// The database does not tell the time.
+    #[error("the database does not tell the time")]
+    Clock(#[source] StoreError),
 }
 
 impl Storage {
@@ -21,33 +45,57 @@ impl Storage {
     /// # Errors
     ///
     /// The store does not open; nothing was changed.
-    pub(crate) async fn open(config: &Config) -> Result<Self, OpenError> {
-        let policy = config.policy();
+    pub(crate) async fn open(config: &Config) -> Result<Self, StorageError> {
         match config.store() {
             StoreUrl::Memory => {
                 let store = Arc::new(MemoryStore::new());
-                let tracker = Tracker::with_policy(store.clone(), SystemClock, policy).cached_by(store);
-                Ok(Self { beats: Beats::new(tracker), durability: "memory", sqlite: None })
+                let tracker =
+                    Tracker::with_policy(store.clone(), SystemClock, config.policy()).cached_by(store);
+                Ok(Self { beats: Beats::new(tracker), durability: "memory", store: Store::Memory })
             }
             StoreUrl::Sqlite { path } => {
-                let durability = config.durability();
-                let store = SqliteStore::open_with(SqliteConfig::new(path).durability(durability)).await?;
-                Ok(Self::on(Arc::new(store), policy, durability))
+                let sqlite = SqliteConfig::new(path).durability(config.durability());
+                let store = Arc::new(SqliteStore::open_with(sqlite).await?);
+                let tracker = Tracker::with_policy(store.clone(), SystemClock, config.policy());
+                let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store.clone());
+                Ok(Self { beats, durability: durability(config), store: Store::Sqlite(store) })
             }
+            StoreUrl::Postgres { url } => Self::postgres(config, &url).await,
         }
     }
 
-    fn on(store: Arc<SqliteStore>, policy: Policy, durability: Durability) -> Self {
-        let tracker = Tracker::with_policy(store.clone(), SystemClock, policy).cached_by(store.clone());
-        let durability = match durability {
-            Durability::Process => "process",
-            _ => "fsync",
+    /// On a store that other servers may share: with the database's clock, and who is online asked of it.
+    async fn postgres(config: &Config, url: &PostgresUrl) -> Result<Self, StorageError> {
+        let durability_there = match config.durability() {
+            Durability::Process => presence_sqlx::Durability::Process,
+            _ => presence_sqlx::Durability::Fsync,
         };
-        Self { beats: Beats::new(tracker).backed_by(store.clone()), durability, sqlite: Some(store) }
+        let postgres = PostgresConfig::new(url.as_str())?
+            .schema(config.database_schema())
+            .max_connections(config.database_max_connections())
+            .durability(durability_there);
+        let store = Arc::new(PostgresStore::connect(postgres).await?);
+        let clock = Arc::new(PostgresClock::new(store.clone()).await.map_err(StorageError::Clock)?);
+        let tracker = Tracker::with_policy(store.clone(), clock.clone(), config.policy());
+        let beats = Beats::new(tracker.cached_by(store.clone())).shared_with(store.clone());
+        Ok(Self { beats, durability: durability(config), store: Store::Postgres { store, clock } })
     }
+}
 
-    /// What is to be closed at the end.
-    pub(crate) fn sqlite(&self) -> Option<Arc<SqliteStore>> {
-        self.sqlite.clone()
+impl Store {
+    /// Finishes what has begun, and lets go of what is open.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Memory => {}
+            Self::Sqlite(store) => store.close().await,
+            Self::Postgres { store, .. } => store.close().await,
+        }
+    }
+}
+
+fn durability(config: &Config) -> &'static str {
+    match config.durability() {
+        Durability::Process => "process",
+        _ => "fsync",
     }
 }

@@ -115,6 +115,8 @@ fn what_is_said_counts() {
          CORS_ORIGINS=https://app.example,http://localhost:5173\n\
          DATABASE_URL=sqlite:./presence.db\n\
          DURABILITY=process\n\
+         DATABASE_SCHEMA=presence\n\
+         DATABASE_MAX_CONNECTIONS=10\n\
          HEARTBEAT_TIMEOUT_SECS=0\n\
          DETECT_OFFLINE_INTERVAL_SECS=1\n\
          HEARTBEAT_FLUSH_INTERVAL_MS=250\n\
@@ -208,6 +210,8 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
             ],
         ),
         ("DURABILITY", &["FSYNC", "none", "0"]),
+        ("DATABASE_SCHEMA", &["A", "1a", "a-b", "pg_a", "a;b"]),
+        ("DATABASE_MAX_CONNECTIONS", &["0", "1", "ten"]),
         ("HEARTBEAT_TIMEOUT_SECS", &["-7", "1.5", "60s", "31536001", "18446744073709551616"]),
         ("DETECT_OFFLINE_INTERVAL_SECS", &["0", "60s", "31536001"]),
         ("HEARTBEAT_FLUSH_INTERVAL_MS", &["0", "3600001", "1s"]),
@@ -264,7 +268,7 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
     }
     for (name, _) in config(&[], &[]).settings() {
         // Every name is one, and every path.
-        if matches!(name, "JWT_AUDIENCE" | "JWT_ISSUER") || name.ends_with("_FILE") {
+        if matches!(name, "DATABASE_SCHEMA" | "JWT_AUDIENCE" | "JWT_ISSUER") || name.ends_with("_FILE") {
             continue;
         }
         let error = refusal(&[], &[(name, "hunter2canary")]);
@@ -562,9 +566,9 @@ fn a_store_is_named_by_its_scheme() {
 fn a_password_is_shown_by_nothing() {
     const CANARY: &str = "hunter2canary";
     for (url, scheme) in [
-        ("postgres://me:hunter2canary@db/presence", Some("postgres")),
-        ("postgresql://me:hunter2canary@db:5432/presence?sslmode=require", Some("postgresql")),
-        ("POSTGRES:hunter2canary", Some("postgres")),
+        ("postgres://me:hunter2canary@db:port/presence", None),
+        ("postgresql:hunter2canary", None),
+        ("POSTGRES:hunter2canary", None),
         ("mysql://root:hunter2canary@127.0.0.1/x", Some("mysql")),
         ("redis://:hunter2canary@127.0.0.1", Some("redis")),
         ("sqlite://me:hunter2canary@db/presence", None),
@@ -590,13 +594,38 @@ fn a_password_is_shown_by_nothing() {
             assert!(text.starts_with("DATABASE_URL "), "{text}");
             assert!(!text.contains(CANARY) && !format!("{error:?} {error:#?}").contains(CANARY), "{error:?}");
             if let Some(scheme) = scheme {
-                assert!(text.contains(&format!("scheme {scheme}, which is not supported yet")), "{text}");
+                assert!(text.contains(&format!("scheme {scheme}, which is not supported")), "{text}");
             }
         }
         assert!(!format!("{:?} {:#?}", Environment::new(env), file).contains(CANARY));
         let parsed = url.parse::<StoreUrl>();
         assert!(!format!("{parsed:?}").contains(CANARY));
     }
+}
+
+#[test]
+fn the_url_of_a_database_is_shown_without_its_password() {
+    for (url, shown) in [
+        ("postgres://db/presence", "postgres://db/presence"),
+        ("postgresql://me@db:5432/presence", "postgresql://me@db:5432/presence"),
+        ("POSTGRES://me:hunter2canary@db/presence", "postgres://me:***@db/presence"),
+        (
+            "postgres://me:hunter2canary@db/presence?sslmode=require&password=hunter2canary&port=1",
+            "postgres://me:***@db/presence?sslmode=require&password=***&port=1",
+        ),
+    ] {
+        let config = config(&[], &[("DATABASE_URL", url)]);
+        assert_eq!(effective(&config, "DATABASE_URL"), shown);
+        assert!(config.summary().to_string().contains(shown));
+        assert!(!format!("{:?} {:?}", config, config.store()).contains("hunter2canary"));
+        assert!(config.store().outlives_process());
+    }
+}
+
+#[test]
+fn on_a_shared_store_silence_is_concluded_two_flush_intervals_later() {
+    let config = config(&[], &[("DATABASE_URL", "postgres://db/x"), ("HEARTBEAT_FLUSH_INTERVAL_MS", "250")]);
+    assert_eq!(config.policy().slack, Duration::from_millis(500));
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub use self::{
     error::ConfigError,
     log_format::LogFormat,
     origins::Origins,
-    store_url::{StoreUrl, StoreUrlError},
+    store_url::{PostgresUrl, StoreUrl, StoreUrlError},
 };
 use crate::auth::Access;
 
@@ -90,6 +90,9 @@ pub struct Config {
     ///   sqlite:PATH      a file, which is created where it does not exist; PATH is taken
     ///                    literally, relative to the working directory
     ///   sqlite::memory:  SQLite, gone with the process
+    ///   postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    ///                    PostgreSQL 15 or newer, for any number of servers side by side; what is
+    ///                    left out comes from PGHOST, PGPASSWORD and so on, or from ~/.pgpass
     /// Without it everything is in memory and gone with the process.
     #[arg(long, value_name = "URL", value_parser = str::parse::<StoreUrl>, help_heading = "Storage",
           verbatim_doc_comment)]
@@ -98,10 +101,21 @@ pub struct Config {
     /// When a write is answered. An answered write survives the end of the process in both.
     ///   fsync    after the disk has it: it survives a loss of power
     ///   process  after the operating system has it: a loss of power can take the last writes
-    /// It counts for a file only.
+    /// It counts for a file and for PostgreSQL.
     #[arg(long, value_name = "WHEN", default_value = "fsync", value_parser = value::durability,
           help_heading = "Storage", verbatim_doc_comment)]
     durability: Durability,
+
+    /// The schema of PostgreSQL that holds the tables. It is created where it does not exist.
+    #[arg(long, value_name = "NAME", default_value = "presence", value_parser = value::schema,
+          help_heading = "Storage", verbatim_doc_comment)]
+    database_schema: String,
+
+    /// How many connections to PostgreSQL this server opens at most; from 2. One is for calls to
+    /// sweep (NOTIFY presence_sweep).
+    #[arg(long, value_name = "COUNT", default_value = "10", value_parser = count(2..=u32::MAX),
+          help_heading = "Storage", verbatim_doc_comment)]
+    database_max_connections: u32,
 
     /// Silence after which a user is Offline, in seconds, at most a year; 0 = never.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds(0..=YEAR),
@@ -268,16 +282,33 @@ impl Config {
         self.database_url.clone().unwrap_or_default()
     }
 
-    /// When a write to a file is answered.
+    /// The schema of PostgreSQL that holds the tables.
+    #[must_use]
+    pub fn database_schema(&self) -> &str {
+        &self.database_schema
+    }
+
+    /// How many connections to PostgreSQL may be open at once; at least 2.
+    #[must_use]
+    pub const fn database_max_connections(&self) -> u32 {
+        self.database_max_connections
+    }
+
+    /// When a write is answered.
     #[must_use]
     pub const fn durability(&self) -> Durability {
         self.durability
     }
 
-    /// What the rules take from the settings. One process owns the store, so that no slack is needed.
+    /// What the rules take from the settings. Where other servers may share the store, silence is concluded two flush
+    /// intervals later, for they may hold beats; where one process owns it, no slack is needed.
     #[must_use]
     pub fn policy(&self) -> Policy {
+        let is_shared = matches!(self.database_url, Some(StoreUrl::Postgres { .. }));
+        let slack =
+            if is_shared { self.heartbeat_flush_interval_ms.saturating_mul(2) } else { Duration::ZERO };
         Policy {
+            slack,
             heartbeat_timeout: Some(self.heartbeat_timeout_secs).filter(|timeout| !timeout.is_zero()),
             online_window: self.online_window_seconds,
             ..Policy::default()
@@ -337,6 +368,8 @@ impl Config {
         settings.extend([
             ("DATABASE_URL", self.database_url.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("DURABILITY", value::durability_name(self.durability).to_owned()),
+            ("DATABASE_SCHEMA", self.database_schema.clone()),
+            ("DATABASE_MAX_CONNECTIONS", self.database_max_connections.to_string()),
             ("HEARTBEAT_TIMEOUT_SECS", self.heartbeat_timeout_secs.as_secs().to_string()),
             ("DETECT_OFFLINE_INTERVAL_SECS", self.detect_offline_interval_secs.as_secs().to_string()),
             ("HEARTBEAT_FLUSH_INTERVAL_MS", self.heartbeat_flush_interval_ms.as_millis().to_string()),

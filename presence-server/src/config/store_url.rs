@@ -2,14 +2,16 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use presence_sqlx::PostgresConfig;
+
 /// The store that `DATABASE_URL` names.
 ///
 /// ```
 /// use presence_server::config::StoreUrl;
 ///
 /// assert_eq!("sqlite:presence.db".parse(), Ok(StoreUrl::Sqlite { path: "presence.db".into() }));
-/// let error = "postgres://me:hunter2@db/presence".parse::<StoreUrl>().unwrap_err();
-/// assert!(!error.to_string().contains("hunter2"));
+/// let url: StoreUrl = "postgres://me:hunter2@db/presence".parse().unwrap();
+/// assert_eq!(url.to_string(), "postgres://me:***@db/presence");
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -22,7 +24,17 @@ pub enum StoreUrl {
         /// The file; `:memory:` is gone with the process.
         path: PathBuf,
     },
+    /// PostgreSQL.
+    Postgres {
+        /// Where it is, and who asks.
+        url: PostgresUrl,
+    },
 }
+
+/// The URL of a PostgreSQL database, shown without what may be secret: the password, and the values of parameters that
+/// have no need to be seen.
+#[derive(Clone, Eq, PartialEq)]
+pub struct PostgresUrl(String);
 
 /// Why a URL names no store. The URL is not in it, because it may hold a password.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -33,7 +45,8 @@ pub enum StoreUrlError {
     NoScheme,
     /// There is no such store.
     #[error(
-        "has the scheme {scheme}, which is not supported yet; use sqlite:PATH, or leave it unset for memory"
+        "has the scheme {scheme}, which is not supported; use sqlite:PATH or postgres://..., or leave it unset \
+         for memory"
     )]
     #[non_exhaustive]
     Unsupported {
@@ -45,6 +58,51 @@ pub enum StoreUrlError {
         "must be sqlite:PATH or sqlite::memory:, without a user, a host, parameters or control characters"
     )]
     NotAPath,
+    /// It is not what PostgreSQL's clients understand.
+    #[error(
+        "must be postgres://USER:PASSWORD@HOST:PORT/DATABASE, with what is special in them percent-encoded"
+    )]
+    NotPostgres,
+}
+
+/// Parameters of a PostgreSQL URL that are shown as they are.
+const SHOWN: [&str; 5] = ["application_name", "dbname", "host", "port", "sslmode"];
+
+impl PostgresUrl {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("postgres", ""));
+        let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        let (user, place) = place.rsplit_once('@').map_or((None, place), |(user, place)| (Some(user), place));
+        write!(f, "{scheme}://")?;
+        match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
+            Some((user, "")) => write!(f, "{user}@")?,
+            Some((user, _)) => write!(f, "{user}:***@")?,
+            None => {}
+        }
+        f.write_str(place)?;
+        for (position, parameter) in
+            parameters.split('&').filter(|parameter| !parameter.is_empty()).enumerate()
+        {
+            f.write_str(if position == 0 { "?" } else { "&" })?;
+            match parameter.split_once('=') {
+                Some((name, _)) if !SHOWN.contains(&name) => write!(f, "{name}=***")?,
+                _ => f.write_str(parameter)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl StoreUrl {
@@ -54,6 +112,7 @@ impl StoreUrl {
         match self {
             Self::Memory => false,
             Self::Sqlite { path } => path.as_os_str() != ":memory:",
+            Self::Postgres { .. } => true,
         }
     }
 }
@@ -69,6 +128,15 @@ impl FromStr for StoreUrl {
             return Err(StoreUrlError::NoScheme);
         }
         let scheme = scheme.to_ascii_lowercase();
+        if ["postgres", "postgresql"].contains(&scheme.as_str()) {
+            let url = format!("{scheme}:{rest}");
+            let is_url = PostgresConfig::new(&url).is_ok() && !url.contains(char::is_control);
+            return if is_url {
+                Ok(Self::Postgres { url: PostgresUrl(url) })
+            } else {
+                Err(StoreUrlError::NotPostgres)
+            };
+        }
         if scheme != "sqlite" {
             return Err(StoreUrlError::Unsupported { scheme });
         }
@@ -85,12 +153,13 @@ impl FromStr for StoreUrl {
     }
 }
 
-/// As it is written, except that [`StoreUrl::Memory`] is what is written as nothing.
+/// As it is written, except that [`StoreUrl::Memory`] is what is written as nothing, and that secrets are `***`.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::Sqlite { path } => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres { url } => url.fmt(f),
         }
     }
 }

@@ -80,6 +80,19 @@ pub(super) fn durability_name(durability: Durability) -> &'static str {
     }
 }
 
+/// The name of a schema, as [`PostgresConfig::schema`](presence_sqlx::PostgresConfig::schema) takes it.
+pub(super) fn schema(text: &str) -> Result<String, String> {
+    let is_word = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let begins_well = !text.starts_with(|first: char| first.is_ascii_digit()) && !text.starts_with("pg_");
+    match (1..=63).contains(&text.len()) && is_word && begins_well {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("must be 1 to 63 lower-case letters, digits or _, and begin with neither a digit nor pg_"
+                .to_owned())
+        }
+    }
+}
+
 /// A URL that can be asked without TLS, for which there is no client here.
 pub(super) fn http_url(text: &str) -> Result<String, String> {
     let is_http = |uri: Uri| uri.scheme() == Some(&Scheme::HTTP) && uri.host().is_some();

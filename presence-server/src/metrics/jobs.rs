@@ -19,10 +19,16 @@ pub(crate) enum Job {
     Sweep,
     Evict,
     Summarise,
+    Clock,
 }
 
-const JOBS: [(Job, &str); 4] =
-    [(Job::Flush, "flush"), (Job::Sweep, "sweep"), (Job::Evict, "evict"), (Job::Summarise, "summarise")];
+const JOBS: [(Job, &str); 5] = [
+    (Job::Flush, "flush"),
+    (Job::Sweep, "sweep"),
+    (Job::Evict, "evict"),
+    (Job::Summarise, "summarise"),
+    (Job::Clock, "clock"),
+];
 
 /// What all jobs did, by job.
 #[derive(Debug, Default)]
