@@ -21,6 +21,7 @@ bench:
 
 # A real channel's morning, replayed so that it ends now, and a server that answers about it.
 demo:
+	mkdir -p target
 	rm -f target/demo.db target/demo.db-lock target/demo.db-shm target/demo.db-wal
 	cargo run --quiet --release --locked --bin presence-server -- demo examples/data/ubuntu-2005-06-27.ndjson --database-url sqlite:target/demo.db
 
