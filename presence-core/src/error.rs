@@ -29,6 +29,12 @@ pub enum Rejection {
     /// A checkpoint id that is not positive.
     #[error("a checkpoint id is a positive integer")]
     InvalidCheckpointId,
+    /// An event name that does not fit its form.
+    #[error("an event name is a letter and up to 63 more out of ASCII letters, digits and '_'")]
+    InvalidEventName,
+    /// Event properties that are not a JSON object, or pass a limit; the text says which.
+    #[error("event properties {0}")]
+    InvalidEventProperties(&'static str),
     /// A state that is empty, too long or has forbidden characters.
     #[error(
         "a state is 1 to 64 characters, without control characters or white space at either end, and not '.' or '..'"
@@ -46,6 +52,21 @@ pub enum Rejection {
     /// A window that ends before it begins.
     #[error("a window ends at or after its beginning")]
     InvalidWindow,
+    /// A time window that is not a whole number of seconds from 1 to 86,400.
+    #[error("a time window is 1 to 86400 seconds")]
+    InvalidTimeWindow,
+    /// An interval that history is not kept in.
+    #[error("an interval is one of 1m, 5m, 15m, 30m and 1h")]
+    InvalidInterval,
+    /// More points than one answer holds.
+    #[error("at most 10000 points can be asked for at once")]
+    TooManyPoints,
+    /// A day outside the years 1 to 9999.
+    #[error("a day lies in the years 1 to 9999")]
+    InvalidDay,
+    /// A day whose events are no longer kept, so that it cannot be counted again.
+    #[error("the events of these days are no longer kept")]
+    EventsRetired,
     /// A zone that the bundled database does not have.
     #[error("unknown time zone")]
     InvalidTimeZone,
@@ -75,11 +96,18 @@ impl Rejection {
             Self::InvalidInstallId => "INVALID_INSTALL_ID",
             Self::InvalidEventId => "INVALID_EVENT_ID",
             Self::InvalidCheckpointId => "INVALID_CHECKPOINT_ID",
+            Self::InvalidEventName => "INVALID_EVENT_NAME",
+            Self::InvalidEventProperties(_) => "INVALID_EVENT_PROPERTIES",
             Self::InvalidState => "INVALID_STATE",
             Self::InvalidContent(_) => "INVALID_CONTENT",
             Self::InvalidTimestamp => "INVALID_TIMESTAMP",
             Self::FutureTimestamp => "FUTURE_TIMESTAMP",
             Self::InvalidWindow => "INVALID_WINDOW",
+            Self::InvalidTimeWindow => "INVALID_TIME_WINDOW",
+            Self::InvalidInterval => "INVALID_INTERVAL",
+            Self::TooManyPoints => "TOO_MANY_POINTS",
+            Self::InvalidDay => "INVALID_DAY",
+            Self::EventsRetired => "EVENTS_RETIRED",
             Self::InvalidTimeZone => "INVALID_TIME_ZONE",
             Self::TooManyDays => "TOO_MANY_DAYS",
             Self::InvalidLimit => "INVALID_LIMIT",

@@ -19,6 +19,13 @@ pub(crate) fn is_install(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
+/// Whether `text` is an event name: a letter, then at most 63 letters, digits or `_`, all ASCII.
+fn is_event_name(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// A string id: cheap to clone, compared exactly, valid by construction.
 macro_rules! string_id {
     ($(#[$doc:meta])* $name:ident, $valid:expr, $rejection:expr) => {
@@ -103,6 +110,18 @@ string_id! {
     /// assert!(EventId::new("0190b6a0-7e2c-7c0e-9a53-0f6c3f1d2b4a").is_ok());
     /// ```
     EventId, |text| is_name(text, 128), Rejection::InvalidEventId
+}
+
+string_id! {
+    /// What an event of an app is called: a letter, then at most 63 more letters, digits or `_`, all ASCII.
+    ///
+    /// ```
+    /// use presence_core::EventName;
+    ///
+    /// assert!(EventName::new("app_session_start").is_ok());
+    /// assert_eq!(EventName::new("2fast").unwrap_err().code(), "INVALID_EVENT_NAME");
+    /// ```
+    EventName, is_event_name, Rejection::InvalidEventName
 }
 
 /// A stored checkpoint: a positive integer, assigned by the store, increasing, never reused.

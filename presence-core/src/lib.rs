@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(clippy::arithmetic_side_effects)]
 
+mod activity;
 mod error;
 mod event;
 mod id;
@@ -18,9 +19,19 @@ pub mod conformance;
 #[cfg(feature = "system-clock")]
 pub use ports::clock::SystemClock;
 pub use {
+    activity::{
+        daily::{Audit, DailyActiveStats},
+        event_log::{Appended, ClientEvent, EventLog, NewEvent},
+        identity::{ActiveUsers, IdentityFold},
+        online::{Interval, OnlineHistory, OnlinePoint, OnlineSnapshot},
+        period::Period,
+        policy::{ActivityPolicy, CountedEvents, Horizon},
+        properties::EventProperties,
+        sighting::{EventRank, Region, RegionName, RegionRef, Sighting, SightingPlace, SightingRef},
+    },
     error::{Error, Rejection, StoreError},
     event::Event,
-    id::{CheckpointId, EventId, InstallId, Member, UserId},
+    id::{CheckpointId, EventId, EventName, InstallId, Member, UserId},
     memory::{
         live_set::{Changes, InstallRef, MemberRef, MemoryLiveSet, SeenRef, UserRef},
         store::MemoryStore,
