@@ -164,6 +164,7 @@ impl CheckpointStore for ListStore {
         Ok(Erasure {
             checkpoints: (before.0 - lists.rows.len()) as u64,
             requests: (before.1 - lists.requests.len()) as u64,
+            ..Erasure::default()
         })
     }
 }

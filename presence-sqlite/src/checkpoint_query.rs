@@ -173,16 +173,17 @@ fn export(
     }
     match after {
         Some(Place::Total(state)) => page.totals(state.as_str())?,
-        Some(Place::Checkpoint(..) | Place::Request(_)) => {}
-        _ => page.totals("")?,
+        None | Some(Place::Session | Place::Online) => page.totals("")?,
+        Some(_) => {}
     }
     match after {
         Some(Place::Checkpoint(at, id)) => page.checkpoints(at.as_millis(), id.get())?,
-        Some(Place::Request(_)) => {}
-        _ => page.checkpoints(-1, 0)?,
+        None | Some(Place::Session | Place::Online | Place::Total(_)) => page.checkpoints(-1, 0)?,
+        Some(_) => {}
     }
     match after {
         Some(Place::Request(event_id)) => page.requests(event_id.as_str())?,
+        Some(Place::Sighting(..) | Place::Event(_)) => {}
         _ => page.requests("")?,
     }
     Ok(page.records)

@@ -90,5 +90,5 @@ fn erase(writer: &mut Writer, user: &UserId, at: Timestamp) -> Result<Erasure, F
         delete(sql)?;
     }
     writer.eraser.forget(conn, user, at)?;
-    Ok(Erasure { checkpoints, requests })
+    Ok(Erasure { checkpoints, requests, ..Erasure::default() })
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ActivityPolicy, EventId, EventName, EventProperties, EventRank, Fingerprint, InstallId, Region,
-    Rejection, Sighting, Timestamp, UserId,
+    ActivityPolicy, EventId, EventName, EventProperties, EventRank, Fingerprint, IdentityFold, InstallId,
+    Region, RegionRef, Rejection, Sighting, SightingRef, Timestamp, UserId,
 };
 
 /// An event as a client sends it, already parsed.
@@ -167,4 +167,20 @@ pub struct EventLog {
     pub created_at: Timestamp,
     /// What else it said.
     pub properties: Option<EventProperties>,
+}
+
+impl EventLog {
+    /// Shows the fold this event by itself.
+    pub(crate) fn seen_by(&self, fold: &mut IdentityFold) {
+        let (province, city) = self.properties.as_ref().map(EventProperties::regions).unwrap_or_default();
+        let (at, rank) = (self.at, EventRank::of(&self.event_id));
+        let [province, city] = [&province, &city]
+            .map(|name| name.as_ref().map(|name| RegionRef { at, rank, name: name.as_str() }));
+        fold.see(&SightingRef {
+            install: self.install.as_str(),
+            user: self.user.as_ref().map(UserId::as_str),
+            province,
+            city,
+        });
+    }
 }

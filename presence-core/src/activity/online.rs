@@ -4,6 +4,53 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::{Rejection, Timestamp, Window};
 
+/// How far back a heartbeat counts as online: 1 to 86,400 whole seconds.
+///
+/// ```
+/// use presence_core::TimeWindow;
+///
+/// assert_eq!(TimeWindow::from_secs(180)?.length().as_secs(), 180);
+/// assert_eq!("180".parse(), TimeWindow::from_secs(180));
+/// assert_eq!(TimeWindow::from_secs(0).unwrap_err().code(), "INVALID_TIME_WINDOW");
+/// # Ok::<(), presence_core::Rejection>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct TimeWindow(u32);
+
+impl TimeWindow {
+    /// The window of this many seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::InvalidTimeWindow`] outside 1 to 86,400.
+    pub fn from_secs(secs: i64) -> Result<Self, Rejection> {
+        match u32::try_from(secs) {
+            Ok(secs @ 1..=86_400) => Ok(Self(secs)),
+            _ => Err(Rejection::InvalidTimeWindow),
+        }
+    }
+
+    /// How many seconds.
+    #[must_use]
+    pub const fn as_secs(self) -> u32 {
+        self.0
+    }
+
+    /// How long.
+    #[must_use]
+    pub fn length(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+}
+
+impl FromStr for TimeWindow {
+    type Err = Rejection;
+
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        text.parse().map_err(|_| Rejection::InvalidTimeWindow).and_then(Self::from_secs)
+    }
+}
+
 /// How many people were online at one minute.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OnlineSnapshot {
@@ -11,8 +58,8 @@ pub struct OnlineSnapshot {
     pub at: Timestamp,
     /// How many were online.
     pub online_count: u64,
-    /// The window of that count, in seconds.
-    pub window_seconds: u32,
+    /// The window of that count.
+    pub window: TimeWindow,
 }
 
 impl OnlineSnapshot {
@@ -114,7 +161,7 @@ pub struct OnlinePoint {
 /// ```
 ///
 /// ```
-/// use presence_core::{Interval, OnlineHistory, OnlineSnapshot, Timestamp, Window};
+/// use presence_core::{Interval, OnlineHistory, OnlineSnapshot, TimeWindow, Timestamp, Window};
 ///
 /// let mut history = OnlineHistory::new(Window::all(), Interval::Hour);
 /// # assert_eq!(history.unwrap_err().code(), "TOO_MANY_POINTS");
@@ -123,7 +170,7 @@ pub struct OnlinePoint {
 /// # let mut history = history?;
 /// for (minute, online_count) in [(0, 3), (1, 4)] {
 ///     let at = Timestamp::from_secs(minute * 60)?;
-///     history.add(&OnlineSnapshot { at, online_count, window_seconds: 180 });
+///     history.add(&OnlineSnapshot { at, online_count, window: TimeWindow::from_secs(180)? });
 /// }
 /// let points = history.finish();
 /// assert_eq!((points[0].count, points[0].peak), (4, 4)); // 3.5 is rounded up
@@ -199,7 +246,7 @@ mod tests {
             history.add(&OnlineSnapshot {
                 at: minute(*at),
                 online_count: *online_count,
-                window_seconds: 180,
+                window: TimeWindow::from_secs(180).expect("a window"),
             });
         }
         history.finish().into_iter().map(|point| (point.at.as_secs() / 60, point.count, point.peak)).collect()

@@ -20,19 +20,24 @@
 //! The second argument runs a future to its end: `futures_executor::block_on`, or a function around your runtime's.
 //! An adapter that implements some of the ports names the macros of those: [`checkpoint_tests!`](crate::checkpoint_tests)
 //! for [`CheckpointStore`] with [`CheckpointQuery`], [`live_set_tests!`](crate::live_set_tests) for
-//! [`LiveSet`](crate::LiveSet), [`summary_tests!`](crate::summary_tests) for [`SummaryCache`].
+//! [`LiveSet`](crate::LiveSet), [`summary_tests!`](crate::summary_tests) for [`SummaryCache`],
+//! [`activity_tests!`](crate::activity_tests) for [`ActivityStore`] with [`ActivityQuery`] and
+//! [`SnapshotStore`](crate::SnapshotStore), on a store that keeps timelines too.
 //!
 //! This module is not a stable API: a minor version may add cases and change their signatures.
 
+pub mod activity_query;
+pub mod activity_store;
 mod case;
 pub mod checkpoint_query;
 pub mod checkpoint_store;
 pub mod live_set;
 pub mod model;
+pub mod snapshot_store;
 pub mod summary_cache;
 pub mod summed_life;
 
-use crate::{CheckpointQuery, CheckpointStore, SummaryCache};
+use crate::{ActivityQuery, ActivityStore, CheckpointQuery, CheckpointStore, SummaryCache};
 
 /// A store of timelines: both of their ports.
 pub trait Timelines: CheckpointQuery + CheckpointStore {}
@@ -43,6 +48,11 @@ impl<S: CheckpointQuery + CheckpointStore + ?Sized> Timelines for S {}
 pub trait Summaries: SummaryCache + Timelines {}
 
 impl<S: SummaryCache + Timelines + ?Sized> Summaries for S {}
+
+/// A store of activity, and of the timelines beside it: what it knows of a user is erased and exported as one.
+pub trait Activities: ActivityQuery + ActivityStore + Timelines {}
+
+impl<S: ActivityQuery + ActivityStore + Timelines + ?Sized> Activities for S {}
 
 /// All promises of the ports of timelines, each as a test on a fresh store; see [`conformance`](self).
 #[macro_export]
@@ -120,6 +130,44 @@ macro_rules! summary_tests {
                 a_fold_replaces_the_days_between_its_first_and_last,
                 a_fold_in_another_zone_forgets_the_days_of_the_one_before,
                 only_whole_days_inside_the_window_come_back,
+            }
+        }
+    };
+}
+
+/// All promises of the ports of activity, each as a test on a fresh store; see [`conformance`](self).
+#[macro_export]
+macro_rules! activity_tests {
+    ($fresh:path, $run:path) => {
+        $crate::conformance_cases! { $fresh, $run;
+            activity_store::{
+                an_erasure_takes_events_and_sightings_along,
+                events_up_to_an_erasure_are_refused,
+                an_export_holds_sightings_and_events,
+                an_event_is_stored_once,
+                an_event_id_with_another_body_is_told,
+                event_ids_belong_to_a_person,
+                sightings_merge_in_any_order,
+                only_news_makes_a_day_stale,
+                racing_appends_store_each_event_once,
+                what_was_sent_comes_back_as_it_was,
+                stale_days_come_newest_first,
+                marks_tell_what_figures_are_worth,
+                folding_in_pages_sees_each_sighting_once,
+                figures_are_saved_on_the_version_they_were_folded_on,
+                a_day_that_changed_while_it_was_folded_stays_stale,
+                racing_saves_write_one,
+                retiring_takes_slices_and_leaves_figures,
+                a_retired_day_is_as_it_was,
+            }
+            activity_query::{
+                figures_come_back_as_they_were_saved,
+                events_page_in_order_of_time_without_gaps,
+            }
+            snapshot_store::{
+                the_first_snapshot_of_a_minute_stays,
+                snapshots_come_oldest_first_out_of_a_half_open_window,
+                old_snapshots_go_in_slices,
             }
         }
     };

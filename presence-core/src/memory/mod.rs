@@ -1,5 +1,6 @@
 //! The reference adapter: everything in memory, gone when the process ends.
 
+mod activity;
 pub(crate) mod live_set;
 pub(crate) mod store;
 mod summaries;

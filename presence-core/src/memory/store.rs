@@ -14,7 +14,8 @@ use crate::{
     Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Commit, Context, Erasure, EventId,
     Facts, Fold, Kept, LiveSet, Mark, Member, MemberRef, MemoryLiveSet, NewCheckpoint, Outcome, Place,
     Record, Request, Row, Seen, Session, Source, StateType, StoreError, SummaryCache, Tally, Timestamp,
-    UserId, Version, Window, memory::summaries::Summaries,
+    UserId, Version, Window,
+    memory::{activity::ActivityLog, summaries::Summaries},
 };
 
 /// How many sessions are filed anew before the lock is let go.
@@ -38,6 +39,7 @@ const FILED: usize = 1024;
 pub struct MemoryStore {
     timelines: Mutex<Timelines>,
     live: MemoryLiveSet,
+    pub(super) activity: Mutex<ActivityLog>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,12 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// When a user was erased last.
+    pub(super) fn erased_at(&self, user: &UserId) -> Option<Timestamp> {
+        let timelines = self.lock();
+        timelines.erased.get(&timelines.digest(user)).copied()
     }
 
     fn lock(&self) -> MutexGuard<'_, Timelines> {
@@ -305,14 +313,26 @@ impl CheckpointStore for MemoryStore {
 
     async fn erase(&self, user: &UserId, at: Timestamp) -> Result<Erasure, StoreError> {
         self.live.leave(MemberRef::User(user.into()));
+        let erasure = self.erase_timeline(user, at);
+        // Behind the fence: an event that was let in before it is gone with the others.
+        Ok(Erasure { events: self.activity().erase(user), ..erasure })
+    }
+}
+
+impl MemoryStore {
+    fn erase_timeline(&self, user: &UserId, at: Timestamp) -> Erasure {
         let mut timelines = self.lock();
         let digest = timelines.digest(user);
         let erased_at = timelines.erased.entry(digest).or_insert(at);
         *erased_at = at.max(*erased_at);
-        let Some(timeline) = timelines.users.remove(user) else { return Ok(Erasure::default()) };
+        let Some(timeline) = timelines.users.remove(user) else { return Erasure::default() };
         timelines.live.remove(&(timeline.filed, user.clone()));
         timelines.names.remove(user);
-        Ok(Erasure { checkpoints: timeline.rows.len() as u64, requests: timeline.requests.len() as u64 })
+        Erasure {
+            checkpoints: timeline.rows.len() as u64,
+            requests: timeline.requests.len() as u64,
+            ..Erasure::default()
+        }
     }
 }
 
@@ -360,6 +380,7 @@ impl CheckpointQuery for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
         let online = self.live.last_seen(MemberRef::User(user.into()));
+        let activity = self.activity();
         let timelines = self.lock();
         let mut records: Vec<Record> = Vec::new();
         if let Some(timeline) = timelines.users.get(user) {
@@ -376,6 +397,7 @@ impl CheckpointQuery for MemoryStore {
             );
         }
         records.extend(online.map(|last_seen| Record::Online { last_seen }));
+        records.extend(activity.records(user));
         records.sort_by_cached_key(Record::place);
         let start =
             records.partition_point(|record| after.as_ref().is_some_and(|after| record.place() <= *after));

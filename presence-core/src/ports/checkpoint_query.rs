@@ -1,11 +1,12 @@
 //! Where timelines are kept: the reading side.
 
 use async_trait::async_trait;
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checkpoint, CheckpointId, EventId, Facts, Request, Session, StateType, StoreError, Timestamp, UserId,
-    Window,
+    Checkpoint, CheckpointId, EventId, EventLog, Facts, InstallId, Request, Session, Sighting, StateType,
+    StoreError, Timestamp, UserId, Window,
 };
 
 /// One thing that is stored about a user; an export is all of them, in order of their [`Place`].
@@ -52,6 +53,10 @@ pub enum Record {
         /// The checkpoint that answered it.
         checkpoint: CheckpointId,
     },
+    /// A day and an install on which the user was active.
+    Sighting(Sighting),
+    /// An event of the log.
+    Event(EventLog),
 }
 
 /// Where a [`Record`] stands in an export: by kind, then by key.
@@ -67,6 +72,10 @@ pub enum Place {
     Checkpoint(Timestamp, CheckpointId),
     /// Then the requests, by event id.
     Request(EventId),
+    /// Then the sightings, by day and install.
+    Sighting(NaiveDate, InstallId),
+    /// Then the events of the log, by event id.
+    Event(EventId),
 }
 
 impl Record {
@@ -79,6 +88,8 @@ impl Record {
             Self::Total { state, .. } => Place::Total(state.clone()),
             Self::Checkpoint(row) => Place::Checkpoint(row.at, row.id),
             Self::Request { request, .. } => Place::Request(request.event_id.clone()),
+            Self::Sighting(sighting) => Place::Sighting(sighting.day, sighting.install.clone()),
+            Self::Event(event) => Place::Event(event.event_id.clone()),
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Erasure {
     pub checkpoints: u64,
     /// Remembered requests.
     pub requests: u64,
+    /// Events of the log.
+    pub events: u64,
 }
 
 /// Keeps timelines, and applies what the rules decided. It never judges: there is no rule, no clock and no zone in it.

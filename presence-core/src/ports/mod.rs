@@ -2,8 +2,11 @@
 //!
 //! Every promise has a case of the same name in [`conformance`](crate::conformance), which any adapter can run.
 
+pub(crate) mod activity_query;
+pub(crate) mod activity_store;
 pub(crate) mod checkpoint_query;
 pub(crate) mod checkpoint_store;
 pub(crate) mod clock;
 pub(crate) mod live_set;
+pub(crate) mod snapshot_store;
 pub(crate) mod summary_cache;

@@ -1,5 +1,6 @@
 //! The flows: load, decide, commit, awaiting only ports.
 
+pub(crate) mod activity;
 mod batcher;
 pub(crate) mod beats;
 pub(crate) mod flush;

@@ -1,0 +1,391 @@
+//! The facade of active users: events in, exact figures out.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::NaiveDate;
+use futures_util::lock::Mutex as TurnMutex;
+
+use crate::{
+    ActiveUsers, ActivityPolicy, ActivityQuery, ActivityStore, Appended, Audit, ClientEvent, Clock,
+    DailyActiveStats, DayMark, Error, Figures, IdentityFold, Interval, Marks, OnlineHistory, OnlinePoint,
+    OnlineSnapshot, Period, Rejection, SnapshotStore, StoreError, StoredDay, TimeWindow, Timestamp, Window,
+};
+
+/// How many sightings, events or snapshots are read at once.
+const PAGE: usize = 10_000;
+/// How many periods are remembered with their figures.
+const PERIODS: usize = 64;
+/// How often a day is folded anew where others save it meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// Counts who was active: takes events, keeps the figures of each day, and the online count minute by minute.
+///
+/// Cheap to clone. Events are durable, with the durability of the store, when [`ingest`](Self::ingest) returns; the
+/// figures of their days follow with the next [`refold`](Self::refold), which something must call. It needs no runtime:
+/// it awaits nothing but the store.
+///
+/// ```
+/// use std::sync::Arc;
+/// use presence_core::{Activity, ClientEvent, EventName, InstallId, MemoryStore, Period, SystemClock, UserId};
+///
+/// # futures_executor::block_on(async {
+/// let activity = Activity::new(Arc::new(MemoryStore::new()), SystemClock);
+/// let start = EventName::new("app_session_start")?;
+/// let phone = InstallId::new("phone-4711")?;
+/// let anonymous = ClientEvent::new(start.clone(), phone.clone());
+/// let logged_in = ClientEvent::new(start, phone).by(UserId::new("alice")?);
+/// activity.ingest(vec![anonymous, logged_in]).await?;
+/// activity.refold(8).await?;
+/// let today = Period::day(activity.today())?;
+/// assert_eq!(activity.stats(today).await?[0].active.count, 1); // one person
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Activity {
+    shared: Arc<Parts>,
+}
+
+struct Parts {
+    store: Arc<dyn ActivityStore>,
+    query: Arc<dyn ActivityQuery>,
+    snapshots: Arc<dyn SnapshotStore>,
+    clock: Arc<dyn Clock>,
+    policy: ActivityPolicy,
+    /// Periods that were folded, with the marks they were folded at: the same marks give the same figures.
+    periods: Mutex<VecDeque<(Period, Marks, ActiveUsers)>>,
+    /// One long fold at a time.
+    folding: TurnMutex<()>,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Logged {
+    /// Whether it was stored now; else it was stored before.
+    pub is_new: bool,
+    /// Whether it counts: it has the right name, and is not too late.
+    pub is_counted: bool,
+}
+
+/// What a refold did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Refold {
+    /// How many days got new figures.
+    pub days: u64,
+    /// Whether there may be more: the limit was reached.
+    pub more: bool,
+}
+
+/// What was let go of because of its age.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Retained {
+    /// Events of the log.
+    pub events: u64,
+    /// Sightings.
+    pub sightings: u64,
+    /// Snapshots of the online count.
+    pub snapshots: u64,
+    /// Whether there may be more: the limit was reached.
+    pub more: bool,
+}
+
+impl Activity {
+    /// Active users on `store`, with the default [`ActivityPolicy`].
+    pub fn new<S>(store: Arc<S>, clock: impl Clock + 'static) -> Self
+    where
+        S: ActivityQuery + ActivityStore + SnapshotStore + 'static,
+    {
+        Self::with_policy(store, clock, ActivityPolicy::default())
+    }
+
+    /// Active users on `store` under `policy`.
+    pub fn with_policy<S>(store: Arc<S>, clock: impl Clock + 'static, policy: ActivityPolicy) -> Self
+    where
+        S: ActivityQuery + ActivityStore + SnapshotStore + 'static,
+    {
+        Self {
+            shared: Arc::new(Parts {
+                query: store.clone(),
+                snapshots: store.clone(),
+                store,
+                clock: Arc::new(clock),
+                policy,
+                periods: Mutex::default(),
+                folding: TurnMutex::new(()),
+            }),
+        }
+    }
+
+    /// The policy it was made with.
+    #[must_use]
+    pub fn policy(&self) -> &ActivityPolicy {
+        &self.shared.policy
+    }
+
+    /// The local day of now.
+    #[must_use]
+    pub fn today(&self) -> NaiveDate {
+        self.shared.policy.day_of(self.now())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Stores events, durably and in one write; one verdict per event, in order. What is refused does not hinder the
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// The store failed: nothing was stored, or where it [`is_retryable`](StoreError::is_retryable), it is unknown;
+    /// repeating is safe.
+    pub async fn ingest(
+        &self,
+        events: Vec<ClientEvent>,
+    ) -> Result<Vec<Result<Logged, Rejection>>, StoreError> {
+        let (now, policy) = (self.now(), &self.shared.policy);
+        let mut accepted = Vec::with_capacity(events.len());
+        let judge = |event: ClientEvent| {
+            let event = event.judged(now, policy)?;
+            let is_counted = event.sighting.is_some();
+            accepted.push(event);
+            Ok(Logged { is_new: true, is_counted })
+        };
+        let mut verdicts: Vec<Result<Logged, Rejection>> = events.into_iter().map(judge).collect();
+        if accepted.is_empty() {
+            return Ok(verdicts);
+        }
+        let appended = self.shared.store.append(accepted).await?;
+        for (verdict, appended) in verdicts.iter_mut().filter(|verdict| verdict.is_ok()).zip(appended) {
+            match appended {
+                Appended::Stored => {}
+                Appended::Repeated => verdict.iter_mut().for_each(|logged| logged.is_new = false),
+                Appended::Reused => *verdict = Err(Rejection::EventIdReused),
+                Appended::Erased => *verdict = Err(Rejection::UserErased),
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Counts at most `limit` days anew on which something came that is not counted yet, the newest first. Any number
+    /// of refolds may run at once, anywhere; where another one was faster, a day is left to the next call. Today and
+    /// the days of the late window come first each time, so a limit above their number lets older days through.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; some of the days may have their new figures. Refolding again is safe.
+    pub async fn refold(&self, limit: usize) -> Result<Refold, StoreError> {
+        let stale = self.shared.store.stale(limit).await?;
+        let mut refold = Refold { days: 0, more: stale.len() >= limit };
+        for mark in stale {
+            let is_saved = self.fold_day(mark).await?;
+            refold.days = refold.days.saturating_add(is_saved.into());
+        }
+        Ok(refold)
+    }
+
+    /// Counts a day anew, whether or not something came, and gives its figures. They replace what was there and add one
+    /// to the version.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::InvalidDay`] outside the years 1 to 9999, [`Rejection::EventsRetired`] where the day's events are no
+    /// longer kept, or the store failed.
+    pub async fn recalculate(&self, day: NaiveDate) -> Result<DailyActiveStats, Error> {
+        let period = Period::day(day)?;
+        for _ in 0..ATTEMPTS {
+            let marks = self.kept_marks(period).await?;
+            let mark = marks.days.first().copied().unwrap_or_else(|| DayMark::new(day));
+            // Somebody else may have saved the day meanwhile: then it is counted on top of that.
+            if self.fold_day(mark).await?
+                && let Some(stats) = self.stats(period).await?.into_iter().next()
+            {
+                return Ok(stats);
+            }
+        }
+        Err(StoreError::unavailable("others keep calculating this day").into())
+    }
+
+    /// The figures of the days of a period, in order; days that were never counted are left out. The cost does not grow
+    /// with the people behind them.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn stats(&self, period: Period) -> Result<Vec<DailyActiveStats>, StoreError> {
+        let (now, policy) = (self.now(), &self.shared.policy);
+        let days = self.shared.query.days(period).await?;
+        let stats = days.into_iter().map(|StoredDay { mark, active, calculated_at }| DailyActiveStats {
+            day: mark.day,
+            active,
+            calculated_at,
+            version: mark.version,
+            is_final: !mark.is_stale() && policy.is_over(&policy.zone.day(mark.day), now),
+        });
+        Ok(stats.collect())
+    }
+
+    /// How many people were active in a period: each once, however many days they came. Everything that is stored
+    /// counts. The sightings of the period are read once; after that only where something came.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::EventsRetired`] where the period reaches back to days whose events are no longer kept, or the store
+    /// failed.
+    pub async fn active_users(&self, period: Period) -> Result<ActiveUsers, Error> {
+        let _turn = self.shared.folding.lock().await;
+        let marks = self.kept_marks(period).await?;
+        // What came is in `changes`; how often figures were saved is no matter here.
+        let days = marks.days.iter().map(|mark| DayMark { changes: mark.changes, ..DayMark::new(mark.day) });
+        let marks = Marks { kept_from: None, days: days.collect() };
+        if let Some(known) = self.remembered(period, &marks) {
+            return Ok(known);
+        }
+        let active = self.fold(period).await?;
+        self.remember(period, marks, active.clone());
+        Ok(active)
+    }
+
+    /// Counts a day from the event log, and sets it beside what is stored: both are the same, unless the policy was
+    /// changed since, or somebody else wrote to the store.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::InvalidDay`] outside the years 1 to 9999, [`Rejection::EventsRetired`] where the day's events are no
+    /// longer kept, or the store failed.
+    pub async fn audit(&self, day: NaiveDate) -> Result<Audit, Error> {
+        let Parts { query, policy, .. } = &*self.shared;
+        let period = Period::day(day)?;
+        let marks = self.kept_marks(period).await?;
+        let stored = self.stats(period).await?.into_iter().next();
+        let mut fold = IdentityFold::new();
+        for span in policy.zone.day(day).spans() {
+            let mut after = None;
+            loop {
+                let events = query.events(*span, after, PAGE).await?;
+                let counted =
+                    events.iter().filter(|event| policy.counts(&event.name, event.at, event.created_at));
+                counted.for_each(|event| event.seen_by(&mut fold));
+                let Some(last) = events.last().filter(|_| events.len() >= PAGE) else { break };
+                after = Some((last.at, last.id));
+            }
+        }
+        Ok(Audit { folded: fold.finish(), stored, is_stale: marks.days.iter().any(DayMark::is_stale) })
+    }
+
+    /// Keeps the online count of this minute, unless it is kept already; says whether it was. Any number of nodes may
+    /// do so: the first one counts.
+    ///
+    /// # Errors
+    ///
+    /// The store failed: it was not kept, or where it [`is_retryable`](StoreError::is_retryable), it is unknown.
+    pub async fn snapshot(&self, online_count: u64, window: TimeWindow) -> Result<bool, StoreError> {
+        let at = OnlineSnapshot::minute(self.now());
+        self.shared.snapshots.keep(OnlineSnapshot { at, online_count, window }).await
+    }
+
+    /// The online count over a window, in points of an interval. Minutes without a snapshot are not made up, and a point
+    /// without any is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::TooManyPoints`] above 10,000 points, or the store failed.
+    pub async fn online_history(
+        &self,
+        window: Window,
+        interval: Interval,
+    ) -> Result<Vec<OnlinePoint>, Error> {
+        let mut history = OnlineHistory::new(window, interval)?;
+        let mut left = window;
+        loop {
+            let page = self.shared.snapshots.snapshots(left, PAGE).await?;
+            page.iter().for_each(|snapshot| history.add(snapshot));
+            let Some(last) = page.last().filter(|_| page.len() >= PAGE) else { break };
+            let next = last.at.saturating_add(Duration::from_millis(1));
+            left = Window::new(next.min(left.to()), left.to())?;
+        }
+        Ok(history.finish())
+    }
+
+    /// Lets go of at most `limit` events, sightings and snapshots that the policy no longer keeps. Days that still have
+    /// something to count are counted first; figures stay.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; some may be gone.
+    pub async fn retain(&self, limit: usize) -> Result<Retained, StoreError> {
+        let Parts { store, snapshots, policy, .. } = &*self.shared;
+        let now = self.now();
+        let mut retained = Retained::default();
+        if let Some(horizon) = policy.horizon(now) {
+            let refold = self.refold(limit).await?;
+            if refold.more {
+                return Ok(Retained { more: true, ..retained });
+            }
+            let retired = store.retire(horizon, limit).await?;
+            (retained.events, retained.sightings) = (retired.events, retired.sightings);
+        }
+        let gone = usize::try_from(retained.events.saturating_add(retained.sightings)).unwrap_or(usize::MAX);
+        let left = limit.saturating_sub(gone);
+        if let Some(age) = policy.keep_snapshots {
+            retained.snapshots = snapshots.discard(now.saturating_sub(age), left).await?;
+        }
+        retained.more =
+            gone.saturating_add(usize::try_from(retained.snapshots).unwrap_or(usize::MAX)) >= limit;
+        Ok(retained)
+    }
+
+    /// The marks of a period whose events are all there.
+    async fn kept_marks(&self, period: Period) -> Result<Marks, Error> {
+        let marks = self.shared.store.marks(period).await?;
+        match marks.kept_from {
+            Some(kept_from) if period.first() < kept_from => Err(Rejection::EventsRetired.into()),
+            _ => Ok(marks),
+        }
+    }
+
+    /// Folds a day, and saves its figures unless somebody else did meanwhile. What comes while it is folded may be in
+    /// them or not: the mark is older, so the day stays stale.
+    async fn fold_day(&self, mark: DayMark) -> Result<bool, StoreError> {
+        // Days that a store has are days of an instant.
+        let Ok(period) = Period::day(mark.day) else { return Ok(false) };
+        let active = self.fold(period).await?;
+        self.shared.store.save(Figures { mark, active, calculated_at: self.now() }).await
+    }
+
+    async fn fold(&self, period: Period) -> Result<ActiveUsers, StoreError> {
+        let (mut fold, mut after) = (IdentityFold::new(), None);
+        loop {
+            (fold, after) = self.shared.store.fold(period, after, PAGE, fold).await?;
+            if after.is_none() {
+                return Ok(fold.finish());
+            }
+        }
+    }
+
+    fn remembered(&self, period: Period, marks: &Marks) -> Option<ActiveUsers> {
+        let periods = self.shared.periods.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = periods.iter().find(|(known, at, _)| *known == period && at == marks);
+        known.map(|(.., active)| active.clone())
+    }
+
+    fn remember(&self, period: Period, marks: Marks, active: ActiveUsers) {
+        let mut periods = self.shared.periods.lock().unwrap_or_else(PoisonError::into_inner);
+        periods.retain(|(known, ..)| *known != period);
+        periods.push_back((period, marks, active));
+        if periods.len() > PERIODS {
+            periods.pop_front();
+        }
+    }
+}
+
+impl fmt::Debug for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Activity").field("policy", &self.shared.policy).finish_non_exhaustive()
+    }
+}
