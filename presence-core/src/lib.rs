@@ -39,7 +39,7 @@ pub use {
     policy::Policy,
     ports::{
         activity_query::{ActivityQuery, StoredDay},
-        activity_store::{ActivityStore, DayMark, Figures, Marks, Retired},
+        activity_store::{ActivityStore, DayMark, DayMarks, Figures, Retired},
         checkpoint_query::{CheckpointQuery, Place, Record},
         checkpoint_store::{CheckpointStore, Erasure},
         clock::{Clock, ManualClock},

@@ -8,8 +8,8 @@ use super::{
     case::{at, user},
 };
 use crate::{
-    ActiveUsers, Appended, DayMark, EventId, EventLog, EventName, EventProperties, EventRank, Figures,
-    Fingerprint, Horizon, IdentityFold, InstallId, Marks, NewEvent, Period, Place, Record, Region,
+    ActiveUsers, Appended, DayMark, DayMarks, EventId, EventLog, EventName, EventProperties, EventRank,
+    Figures, Fingerprint, Horizon, IdentityFold, InstallId, NewEvent, Period, Place, Record, Region,
     RegionName, Retired, Sighting, UserId, Window,
 };
 
@@ -275,7 +275,7 @@ pub async fn stale_days_come_newest_first(store: &dyn Activities) {
 /// See [`ActivityStore::marks`](crate::ActivityStore::marks).
 pub async fn marks_tell_what_figures_are_worth(store: &dyn Activities) {
     let all = period("2025-03-01", "2025-03-31");
-    assert_eq!(store.marks(all).await.expect("a store that works"), Marks::default());
+    assert_eq!(store.marks(all).await.expect("a store that works"), DayMarks::default());
     for (id, on) in [("a", "2025-02-28"), ("b", "2025-03-01"), ("c", "2025-03-31"), ("d", "2025-04-01")] {
         append(store, vec![counted(id, "phone-4711", "alice", 10, on, "-")]).await;
     }

@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 
 use crate::{
-    ActiveUsers, ActivityQuery, ActivityStore, Appended, DayMark, EventId, EventLog, Figures, Fingerprint,
-    Horizon, IdentityFold, InstallId, Marks, Member, MemoryStore, NewEvent, OnlineSnapshot, Period, Record,
-    Retired, Sighting, SightingPlace, SnapshotStore, StoreError, StoredDay, Timestamp, UserId, Window,
+    ActiveUsers, ActivityQuery, ActivityStore, Appended, DayMark, DayMarks, EventId, EventLog, Figures,
+    Fingerprint, Horizon, IdentityFold, InstallId, Member, MemoryStore, NewEvent, OnlineSnapshot, Period,
+    Record, Retired, Sighting, SightingPlace, SnapshotStore, StoreError, StoredDay, Timestamp, UserId,
+    Window,
 };
 
 /// Where an event stands in the log: by instant, then by number.
@@ -208,10 +209,10 @@ impl ActivityStore for MemoryStore {
         Ok(marks.filter(DayMark::is_stale).take(limit).collect())
     }
 
-    async fn marks(&self, period: Period) -> Result<Marks, StoreError> {
+    async fn marks(&self, period: Period) -> Result<DayMarks, StoreError> {
         let log = self.activity();
         let days = log.days.range(period.first()..=period.last()).map(|(_, (mark, _))| *mark).collect();
-        Ok(Marks { kept_from: log.kept_from, days })
+        Ok(DayMarks { kept_from: log.kept_from, days })
     }
 
     async fn fold(

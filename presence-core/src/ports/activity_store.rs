@@ -36,7 +36,7 @@ impl DayMark {
 
 /// The marks of a period.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Marks {
+pub struct DayMarks {
     /// The first day whose events are all there; `None` where none were ever retired.
     pub kept_from: Option<NaiveDate>,
     /// The days that have figures, or had sightings, in order.
@@ -119,7 +119,7 @@ pub trait ActivityStore: Send + Sync {
     /// # Errors
     ///
     /// The store failed.
-    async fn marks(&self, period: Period) -> Result<Marks, StoreError>;
+    async fn marks(&self, period: Period) -> Result<DayMarks, StoreError>;
 
     /// Shows the fold at most `limit` sightings of a period after `after`, in order of their place, and tells where it
     /// stopped; `None` where no more are left.

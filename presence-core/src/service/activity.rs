@@ -12,7 +12,7 @@ use futures_util::lock::Mutex as TurnMutex;
 
 use crate::{
     ActiveUsers, ActivityPolicy, ActivityQuery, ActivityStore, Appended, Audit, ClientEvent, Clock,
-    DailyActiveStats, DayMark, Error, Figures, IdentityFold, Interval, Marks, OnlineHistory, OnlinePoint,
+    DailyActiveStats, DayMark, DayMarks, Error, Figures, IdentityFold, Interval, OnlineHistory, OnlinePoint,
     OnlineSnapshot, Period, Rejection, SnapshotStore, StoreError, StoredDay, TimeWindow, Timestamp, Window,
 };
 
@@ -58,7 +58,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     policy: ActivityPolicy,
     /// Periods that were folded, with the marks they were folded at: the same marks give the same figures.
-    periods: Mutex<VecDeque<(Period, Marks, ActiveUsers)>>,
+    periods: Mutex<VecDeque<(Period, DayMarks, ActiveUsers)>>,
     /// One long fold at a time.
     folding: TurnMutex<()>,
 }
@@ -242,7 +242,7 @@ impl Activity {
         let marks = self.kept_marks(period).await?;
         // What came is in `changes`; how often figures were saved is no matter here.
         let days = marks.days.iter().map(|mark| DayMark { changes: mark.changes, ..DayMark::new(mark.day) });
-        let marks = Marks { kept_from: None, days: days.collect() };
+        let marks = DayMarks { kept_from: None, days: days.collect() };
         if let Some(known) = self.remembered(period, &marks) {
             return Ok(known);
         }
@@ -341,7 +341,7 @@ impl Activity {
     }
 
     /// The marks of a period whose events are all there.
-    async fn kept_marks(&self, period: Period) -> Result<Marks, Error> {
+    async fn kept_marks(&self, period: Period) -> Result<DayMarks, Error> {
         let marks = self.shared.store.marks(period).await?;
         match marks.kept_from {
             Some(kept_from) if period.first() < kept_from => Err(Rejection::EventsRetired.into()),
@@ -368,13 +368,13 @@ impl Activity {
         }
     }
 
-    fn remembered(&self, period: Period, marks: &Marks) -> Option<ActiveUsers> {
+    fn remembered(&self, period: Period, marks: &DayMarks) -> Option<ActiveUsers> {
         let periods = self.shared.periods.lock().unwrap_or_else(PoisonError::into_inner);
         let known = periods.iter().find(|(known, at, _)| *known == period && at == marks);
         known.map(|(.., active)| active.clone())
     }
 
-    fn remember(&self, period: Period, marks: Marks, active: ActiveUsers) {
+    fn remember(&self, period: Period, marks: DayMarks, active: ActiveUsers) {
         let mut periods = self.shared.periods.lock().unwrap_or_else(PoisonError::into_inner);
         periods.retain(|(known, ..)| *known != period);
         periods.push_back((period, marks, active));
