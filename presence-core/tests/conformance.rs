@@ -10,7 +10,6 @@ async fn fresh() -> (Arc<MemoryStore>, ()) {
 }
 
 presence_core::conformance_tests!(fresh, block_on);
-presence_core::activity_tests!(fresh, block_on);
 
 /// The promises that a port makes: the names in backticks at the head of the items under `# Contract`.
 fn promises(port: &str) -> BTreeSet<&str> {

@@ -38,6 +38,17 @@ pub(crate) const ROWS: &str = concat!(
 );
 pub(crate) const REQUESTS: &str = "SELECT event_id, fingerprint, checkpoint_id, created FROM requests
     WHERE user_id = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?3";
+pub(crate) const SIGHTINGS: &str = concat!(
+    "SELECT ",
+    codec::region_columns!(),
+    ", day, install_id, user_id FROM daily_sightings
+     WHERE user_id = ?1 AND user_id <> '' AND (day, install_id) > (?2, ?3) ORDER BY day, install_id LIMIT ?4"
+);
+pub(crate) const EVENTS: &str = concat!(
+    "SELECT ",
+    codec::event_columns!(),
+    " FROM analytics_event_log WHERE user_id = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?3"
+);
 
 #[async_trait]
 impl CheckpointQuery for SqliteStore {
@@ -186,6 +197,15 @@ fn export(
         Some(Place::Sighting(..) | Place::Event(_)) => {}
         _ => page.requests("")?,
     }
+    match after {
+        Some(Place::Sighting(day, install)) => page.sightings(&day.to_string(), install.as_str())?,
+        Some(Place::Event(_)) => {}
+        _ => page.sightings("", "")?,
+    }
+    match after {
+        Some(Place::Event(event_id)) => page.events(event_id.as_str())?,
+        _ => page.events("")?,
+    }
     Ok(page.records)
 }
 
@@ -250,6 +270,24 @@ impl Page<'_> {
                 Request { event_id, fingerprint: codec::fingerprint(row, 1)?, created: row.get(3)? };
             let checkpoint = codec::id(row, 2, "requests.checkpoint_id")?;
             self.records.push(Record::Request { request, checkpoint });
+        }
+        Ok(())
+    }
+
+    fn sightings(&mut self, day: &str, install: &str) -> Result<(), Fault> {
+        let mut page = self.conn.prepare_cached(SIGHTINGS)?;
+        let mut rows = page.query(params![self.user.as_str(), day, install, codec::limit(self.room())])?;
+        while let Some(row) = rows.next()? {
+            self.records.push(Record::Sighting(codec::sighting(row)?));
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, after: &str) -> Result<(), Fault> {
+        let mut page = self.conn.prepare_cached(EVENTS)?;
+        let mut rows = page.query(params![self.user.as_str(), after, codec::limit(self.room())])?;
+        while let Some(row) = rows.next()? {
+            self.records.push(Record::Event(codec::event(row)?));
         }
         Ok(())
     }

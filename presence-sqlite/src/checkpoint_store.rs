@@ -7,7 +7,7 @@ use presence_core::{
 use rusqlite::{Connection, params};
 
 use crate::{
-    SqliteStore,
+    SqliteStore, activity_store,
     codec::{self, session_columns},
     commit,
     error::Fault,
@@ -89,6 +89,7 @@ fn erase(writer: &mut Writer, user: &UserId, at: Timestamp) -> Result<Erasure, F
     for sql in [ERASE_TOTALS, ERASE_SUMMARIES, ERASE_MARK, ERASE_SESSION, ERASE_MEMBER] {
         delete(sql)?;
     }
+    let events = activity_store::erase(conn, user)?;
     writer.eraser.forget(conn, user, at)?;
-    Ok(Erasure { checkpoints, requests, ..Erasure::default() })
+    Ok(Erasure { checkpoints, requests, events })
 }

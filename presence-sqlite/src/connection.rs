@@ -12,7 +12,7 @@ pub(crate) const APPLICATION_ID: i32 = 0x5052_4553;
 /// How long SQLite waits for a lock. Nobody else writes, so only a checkpoint ever waits, for readers.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than there are statements, so that each is prepared once.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 128;
 
 /// Whether SQLite of this number keeps what it has committed.
 ///

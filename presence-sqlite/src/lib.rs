@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod activity_query;
+mod activity_store;
+mod append;
 mod checkpoint_query;
 mod checkpoint_store;
 mod codec;
@@ -18,6 +21,7 @@ mod migrate;
 mod plans;
 mod queue;
 mod readers;
+mod snapshot_store;
 mod store;
 mod summary_cache;
 mod workload;

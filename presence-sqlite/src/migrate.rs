@@ -21,6 +21,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "state_summaries",
         sql: include_str!("../migrations/002_state_summaries.sql"),
     },
+    Migration { version: 3, name: "activity", sql: include_str!("../migrations/003_activity.sql") },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS _presence_migrations (
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     const NEXT: Migration =
-        Migration { version: 3, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
+        Migration { version: 4, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
 
     #[test]
     fn migrating_again_changes_nothing() {
@@ -103,7 +104,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn).unwrap();
         apply(&mut conn, &NEXT).unwrap();
-        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 3, known: 2 })));
+        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 4, known: 3 })));
     }
 
     #[test]

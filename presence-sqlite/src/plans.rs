@@ -3,8 +3,8 @@
 use rusqlite::Connection;
 
 use crate::{
-    checkpoint_query as query, checkpoint_store as store, commit, live_set as live, load, migrate,
-    summary_cache as summary,
+    activity_query, activity_store as activity, append, checkpoint_query as query, checkpoint_store as store,
+    commit, live_set as live, load, migrate, snapshot_store as snapshot, summary_cache as summary,
 };
 
 const STATEMENTS: &[&str] = &[
@@ -54,6 +54,33 @@ const STATEMENTS: &[&str] = &[
     summary::FORGET,
     summary::ERASE_SUMMARIES,
     summary::ERASE_MARK,
+    append::LOG,
+    append::LOGGED_BY_USER,
+    append::LOGGED_ON_INSTALL,
+    append::SEEN,
+    append::SEE,
+    append::CHANGE,
+    activity::STALE,
+    activity::MARKS,
+    activity::KEPT_FROM,
+    activity::SIGHTINGS,
+    activity::START_FIGURES,
+    activity::RENEW_FIGURES,
+    activity::FOLDED,
+    activity::MOVE_HORIZON,
+    activity::SETTLE,
+    activity::RETIRE_SIGHTINGS,
+    activity::RETIRE_EVENTS,
+    activity::ERASE_CHANGES,
+    activity::ERASE_SIGHTINGS,
+    activity::ERASE_EVENTS,
+    activity_query::DAYS,
+    activity_query::EVENTS,
+    query::SIGHTINGS,
+    query::EVENTS,
+    snapshot::KEEP,
+    snapshot::SNAPSHOTS,
+    snapshot::DISCARD,
 ];
 
 fn plan(conn: &Connection, sql: &str) -> String {
@@ -89,6 +116,15 @@ fn statements_use_the_indexes_that_are_there_for_them() {
         (summary::KEPT, "PRIMARY KEY (user_id=? AND bucket_start>? AND bucket_start<?)"),
         (summary::FORGET, "PRIMARY KEY (user_id=? AND bucket_start>? AND bucket_start<?)"),
         (live::COUNT, "COVERING INDEX online_members_seen (last_seen>?)"),
+        (append::LOGGED_BY_USER, "event_log_user (user_id=? AND event_id=?)"),
+        (append::LOGGED_ON_INSTALL, "event_log_install (install_id=? AND event_id=?)"),
+        (activity::STALE, "activity_days_stale (day>?)"),
+        (activity::SETTLE, "activity_days_stale (day<?)"),
+        (activity::SIGHTINGS, "PRIMARY KEY ((day,install_id,user_id)>(?,?,?) AND day<?)"),
+        (activity::RETIRE_EVENTS, "idx_event_log_event_time (event_time<?)"),
+        (activity_query::EVENTS, "idx_event_log_event_time (event_time>? AND event_time<?)"),
+        (query::SIGHTINGS, "daily_sightings_user (user_id=? AND (day,install_id)>(?,?))"),
+        (query::EVENTS, "event_log_user (user_id=? AND event_id>?)"),
         (live::UNBIND, "online_members_seen (last_seen=? AND bound<?)"),
     ] {
         let plan = plan(&conn, sql);

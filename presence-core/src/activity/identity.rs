@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RegionRef, SightingRef, activity::names::Names};
+use crate::{RegionRef, Rejection, SightingRef, activity::names::Names};
 
 /// How many people were active, and where.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -15,6 +15,27 @@ pub struct ActiveUsers {
     pub by_province: BTreeMap<String, u64>,
     /// How many by the city they named last.
     pub by_city: BTreeMap<String, u64>,
+}
+
+impl ActiveUsers {
+    /// The sums by province and by city, each as a JSON object: what a store keeps.
+    #[must_use]
+    pub fn to_stored(&self) -> [String; 2] {
+        // Maps of text to numbers always serialise.
+        [&self.by_province, &self.by_city].map(|sums| serde_json::to_string(sums).unwrap_or_default())
+    }
+
+    /// Takes back what [`ActiveUsers::to_stored`] gave.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::InvalidContent`] where it is something else.
+    pub fn from_stored(count: u64, by_province: &str, by_city: &str) -> Result<Self, Rejection> {
+        let sums = |json| {
+            serde_json::from_str(json).map_err(|_| Rejection::InvalidContent("is no object of numbers"))
+        };
+        Ok(Self { count, by_province: sums(by_province)?, by_city: sums(by_city)? })
+    }
 }
 
 /// Counts people over a day or any other period, from its sightings or from its counted events.

@@ -84,7 +84,7 @@ async fn stale(store: &dyn Activities) -> Vec<String> {
 }
 
 async fn mark(store: &dyn Activities, of: &str) -> DayMark {
-    let marks = store.marks(period(of, of)).await.expect("a store that works");
+    let marks = store.day_marks(period(of, of)).await.expect("a store that works");
     marks.days.first().copied().unwrap_or_else(|| DayMark::new(day(of)))
 }
 
@@ -272,10 +272,10 @@ pub async fn stale_days_come_newest_first(store: &dyn Activities) {
     assert_eq!(stale(store).await, ["2025-03-02", "2025-03-01", "2024-12-31"]);
 }
 
-/// See [`ActivityStore::marks`](crate::ActivityStore::marks).
+/// See [`ActivityStore::marks`](crate::ActivityStore::day_marks).
 pub async fn marks_tell_what_figures_are_worth(store: &dyn Activities) {
     let all = period("2025-03-01", "2025-03-31");
-    assert_eq!(store.marks(all).await.expect("a store that works"), DayMarks::default());
+    assert_eq!(store.day_marks(all).await.expect("a store that works"), DayMarks::default());
     for (id, on) in [("a", "2025-02-28"), ("b", "2025-03-01"), ("c", "2025-03-31"), ("d", "2025-04-01")] {
         append(store, vec![counted(id, "phone-4711", "alice", 10, on, "-")]).await;
     }
@@ -284,7 +284,7 @@ pub async fn marks_tell_what_figures_are_worth(store: &dyn Activities) {
         "a day without sightings can have figures too"
     );
     assert!(save(store, mark(store, "2025-03-31").await, 1).await);
-    let marks = store.marks(all).await.expect("a store that works");
+    let marks = store.day_marks(all).await.expect("a store that works");
     let told: Vec<_> =
         marks.days.iter().map(|mark| (mark.day.to_string(), mark.version, mark.is_stale())).collect();
     let expected = [("2025-03-01", 0, true), ("2025-03-07", 1, false), ("2025-03-31", 1, false)];
@@ -411,10 +411,14 @@ pub async fn a_retired_day_is_as_it_was(store: &dyn Activities) {
     append(store, vec![counted("c", "phone-4712", "bob", 100, on, "-")]).await;
     assert_eq!(retire(store, horizon("2025-03-02", 0), 1).await, (0, 1), "one sighting of two");
     assert_eq!(stale(store).await, ["2025-03-02"], "what was not counted before is lost to the figures");
-    let marks = store.marks(period(on, on)).await.expect("a store that works");
+    let marks = store.day_marks(period(on, on)).await.expect("a store that works");
     assert_eq!(marks.kept_from, Some(day("2025-03-02")));
     assert_eq!(retire(store, horizon("2025-02-01", 0), 100).await, (0, 0));
-    assert_eq!(store.marks(period(on, on)).await.expect("a store that works"), marks, "it never moves back");
+    assert_eq!(
+        store.day_marks(period(on, on)).await.expect("a store that works"),
+        marks,
+        "it never moves back"
+    );
     assert!(!save(store, mark(store, on).await, 9).await);
     let late = counted("d", "phone-4713", "-", 100, on, "-");
     assert_eq!(append(store, vec![late]).await, [Appended::Stored]);

@@ -26,6 +26,7 @@
 //!
 //! This module is not a stable API: a minor version may add cases and change their signatures.
 
+pub mod active_month;
 pub mod activity_query;
 pub mod activity_store;
 mod case;
@@ -169,6 +170,9 @@ macro_rules! activity_tests {
                 snapshots_come_oldest_first_out_of_a_half_open_window,
                 old_snapshots_go_in_slices,
             }
+            active_month::{
+                a_random_month_is_the_same_as_in_memory,
+            }
         }
     };
 }
@@ -179,6 +183,7 @@ macro_rules! conformance_tests {
     ($fresh:path, $run:path) => {
         $crate::checkpoint_tests!($fresh, $run);
         $crate::live_set_tests!($fresh, $run);
+        $crate::activity_tests!($fresh, $run);
         $crate::summary_tests!($fresh, $run);
     };
 }

@@ -9,7 +9,7 @@ fn snapshot(minute: i64, online_count: u64) -> OnlineSnapshot {
 }
 
 async fn keep(store: &dyn SnapshotStore, snapshot: OnlineSnapshot) -> bool {
-    store.keep(snapshot).await.expect("a store that works")
+    store.keep_snapshot(snapshot).await.expect("a store that works")
 }
 
 async fn read(store: &dyn SnapshotStore, from: i64, to: i64, limit: usize) -> Vec<OnlineSnapshot> {
@@ -17,7 +17,7 @@ async fn read(store: &dyn SnapshotStore, from: i64, to: i64, limit: usize) -> Ve
     store.snapshots(window, limit).await.expect("a store that works")
 }
 
-/// See [`SnapshotStore::keep`](crate::SnapshotStore::keep).
+/// See [`SnapshotStore::keep`](crate::SnapshotStore::keep_snapshot).
 pub async fn the_first_snapshot_of_a_minute_stays(store: &dyn SnapshotStore) {
     assert!(keep(store, snapshot(723, 3)).await);
     assert!(!keep(store, snapshot(723, 2)).await);
@@ -44,13 +44,13 @@ pub async fn snapshots_come_oldest_first_out_of_a_half_open_window(store: &dyn S
     assert_eq!(minutes(read(store, 2, 2, 10).await), [] as [i64; 0]);
 }
 
-/// See [`SnapshotStore::discard`](crate::SnapshotStore::discard).
+/// See [`SnapshotStore::discard`](crate::SnapshotStore::discard_snapshots).
 pub async fn old_snapshots_go_in_slices(store: &dyn SnapshotStore) {
     for minute in 1..=5 {
         assert!(keep(store, snapshot(minute, 10)).await);
     }
     let discard = |minute: i64, limit| async move {
-        store.discard(at(minute * 60_000), limit).await.expect("a store that works")
+        store.discard_snapshots(at(minute * 60_000), limit).await.expect("a store that works")
     };
     assert_eq!(discard(1, 10).await, 0);
     assert_eq!(discard(4, 2).await, 2);

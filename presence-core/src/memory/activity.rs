@@ -209,7 +209,7 @@ impl ActivityStore for MemoryStore {
         Ok(marks.filter(DayMark::is_stale).take(limit).collect())
     }
 
-    async fn marks(&self, period: Period) -> Result<DayMarks, StoreError> {
+    async fn day_marks(&self, period: Period) -> Result<DayMarks, StoreError> {
         let log = self.activity();
         let days = log.days.range(period.first()..=period.last()).map(|(_, (mark, _))| *mark).collect();
         Ok(DayMarks { kept_from: log.kept_from, days })
@@ -279,7 +279,7 @@ impl ActivityQuery for MemoryStore {
 
 #[async_trait]
 impl SnapshotStore for MemoryStore {
-    async fn keep(&self, snapshot: OnlineSnapshot) -> Result<bool, StoreError> {
+    async fn keep_snapshot(&self, snapshot: OnlineSnapshot) -> Result<bool, StoreError> {
         let mut log = self.activity();
         let Entry::Vacant(minute) = log.snapshots.entry(snapshot.at) else { return Ok(false) };
         minute.insert(snapshot);
@@ -292,7 +292,7 @@ impl SnapshotStore for MemoryStore {
         Ok(inside.take(limit).map(|(_, snapshot)| *snapshot).collect())
     }
 
-    async fn discard(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+    async fn discard_snapshots(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let mut log = self.activity();
         let mut discarded = 0_u64;
         for _ in 0..limit {

@@ -119,7 +119,7 @@ pub trait ActivityStore: Send + Sync {
     /// # Errors
     ///
     /// The store failed.
-    async fn marks(&self, period: Period) -> Result<DayMarks, StoreError>;
+    async fn day_marks(&self, period: Period) -> Result<DayMarks, StoreError>;
 
     /// Shows the fold at most `limit` sightings of a period after `after`, in order of their place, and tells where it
     /// stopped; `None` where no more are left.

@@ -17,7 +17,7 @@ pub trait SnapshotStore: Send + Sync {
     ///
     /// The store failed: nothing was kept, or where the error is [`StoreError::Unavailable`], it is unknown. Keeping it
     /// again is safe.
-    async fn keep(&self, snapshot: OnlineSnapshot) -> Result<bool, StoreError>;
+    async fn keep_snapshot(&self, snapshot: OnlineSnapshot) -> Result<bool, StoreError>;
 
     /// At most `limit` snapshots inside `window`, oldest first.
     ///
@@ -39,5 +39,5 @@ pub trait SnapshotStore: Send + Sync {
     /// # Errors
     ///
     /// The store failed; some may be removed.
-    async fn discard(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError>;
+    async fn discard_snapshots(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError>;
 }

@@ -286,7 +286,7 @@ impl Activity {
     /// The store failed: it was not kept, or where it [`is_retryable`](StoreError::is_retryable), it is unknown.
     pub async fn snapshot(&self, online_count: u64, window: TimeWindow) -> Result<bool, StoreError> {
         let at = OnlineSnapshot::minute(self.now());
-        self.shared.snapshots.keep(OnlineSnapshot { at, online_count, window }).await
+        self.shared.snapshots.keep_snapshot(OnlineSnapshot { at, online_count, window }).await
     }
 
     /// The online count over a window, in points of an interval. Minutes without a snapshot are not made up, and a point
@@ -333,7 +333,7 @@ impl Activity {
         let gone = usize::try_from(retained.events.saturating_add(retained.sightings)).unwrap_or(usize::MAX);
         let left = limit.saturating_sub(gone);
         if let Some(age) = policy.keep_snapshots {
-            retained.snapshots = snapshots.discard(now.saturating_sub(age), left).await?;
+            retained.snapshots = snapshots.discard_snapshots(now.saturating_sub(age), left).await?;
         }
         retained.more =
             gone.saturating_add(usize::try_from(retained.snapshots).unwrap_or(usize::MAX)) >= limit;
@@ -342,7 +342,7 @@ impl Activity {
 
     /// The marks of a period whose events are all there.
     async fn kept_marks(&self, period: Period) -> Result<DayMarks, Error> {
-        let marks = self.shared.store.marks(period).await?;
+        let marks = self.shared.store.day_marks(period).await?;
         match marks.kept_from {
             Some(kept_from) if period.first() < kept_from => Err(Rejection::EventsRetired.into()),
             _ => Ok(marks),

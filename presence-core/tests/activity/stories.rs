@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_executor::block_on;
 use presence_core::{
-    ActivityPolicy, CheckpointStore, CountedEvents, Error, EventId, EventName, Interval, Logged, Period,
-    Rejection, TimeWindow, Window,
+    ActivityPolicy, ActivityQuery, CheckpointStore, CountedEvents, Error, EventId, EventName, Interval,
+    Logged, Period, Rejection, TimeWindow, Window,
 };
 
 use crate::world::{World, at, day, event, install, start, sums, user};
@@ -201,7 +201,10 @@ fn bad_events_are_told_by_their_place_and_the_good_ones_are_stored() {
         "counted",
     ];
     assert_eq!(codes, expected);
-    assert_eq!((world.count(TODAY), world.count("2024-12-29")), (3, 1), "what is ahead is taken as now");
+    assert_eq!((world.count(TODAY), world.count("2024-12-29")), (3, 1));
+    let stored = block_on(world.store.events(Window::all(), None, 100)).expect("a store that works");
+    assert!(stored.is_sorted_by_key(|event| event.at));
+    assert_eq!(stored.last().map(|event| event.at), Some(at("2025-01-01T12:00:00Z")), "what is ahead is now");
 }
 
 #[test]
@@ -393,6 +396,25 @@ fn what_is_old_goes_and_its_figures_stay() {
     let verdicts = world.ingest(vec![event("9/D").at(at("2025-01-01T12:00:00Z"))]);
     assert_eq!(code(&verdicts[0]), "stored");
     assert_eq!(world.count(TODAY), 3);
+}
+
+#[test]
+fn nothing_goes_before_it_is_counted() {
+    let policy = ActivityPolicy {
+        late_window: None,
+        keep_events: Some(Duration::from_secs(30 * 86_400)),
+        ..ActivityPolicy::default()
+    };
+    let world = World::with_policy(policy);
+    let days = ["2024-12-28", "2024-12-29", "2024-12-30", "2024-12-31"];
+    world.ingest(days.map(|on| event("7/A").at(at(&format!("{on}T12:00:00Z")))).to_vec());
+    // Nothing was folded for months, and then the old days go, one thing at a time.
+    world.now("2025-06-01T12:00:00Z");
+    while block_on(world.activity.retain(1)).expect("a store that works").more {}
+    assert_eq!(block_on(world.store.events(Window::all(), None, 100)).expect("a store that works"), []);
+    for on in days {
+        assert_eq!(world.stats(on).map(|stats| stats.active.count), Some(1), "{on}");
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use crate::support::{ask, at, commit, request, row, timeout, user, version};
 use futures_executor::block_on;
 use presence_core::{
-    CheckpointQuery, CheckpointStore, ClosedDay, Commit, Content, Erasure, Fold, LiveSet, Mark, Member,
+    ActivityPolicy, ActivityStore, Appended, CheckpointQuery, CheckpointStore, ClientEvent, ClosedDay,
+    Commit, Content, Erasure, EventId, EventName, EventProperties, Fold, InstallId, LiveSet, Mark, Member,
     Outcome, Row, Seen, StateType, SummaryCache, Version, Window,
 };
 use presence_sqlite::{SqliteConfig, SqliteStore};
@@ -37,6 +38,24 @@ fn sum_up(store: &SqliteStore, name: &str, version: Version) {
     assert_eq!(block_on(store.keep(vec![fold])).unwrap(), [true]);
 }
 
+/// Two events of each user that count, with its name wherever a name can stand.
+fn act(store: &SqliteStore, names: &[String]) {
+    let policy = ActivityPolicy { late_window: None, ..ActivityPolicy::default() };
+    let event = |name: &String, number: i64| {
+        let properties = format!(r#"{{"city":"{name}","province":"{name}"}}"#);
+        let install = InstallId::new(format!("install-{}", name.len() as i64 % 7 + number)).unwrap();
+        let event = ClientEvent::new(EventName::new("app_session_start").unwrap(), install)
+            .by(user(name))
+            .at(at(86_400 * number))
+            .with_event_id(EventId::new(format!("{name}-{number}")).unwrap())
+            .with_properties(EventProperties::parse(&properties).unwrap());
+        event.judged(at(200_000), &policy).unwrap()
+    };
+    let events: Vec<_> = names.iter().flat_map(|name| [event(name, 1), event(name, 2)]).collect();
+    let outcomes = block_on(store.append(events)).unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == Appended::Stored));
+}
+
 /// How often a text stands in the files of a directory.
 fn occurrences(dir: &Path, needle: &str) -> usize {
     let files = fs::read_dir(dir).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
@@ -53,6 +72,8 @@ fn crowd(path: &Path) -> SqliteStore {
         let outcomes = block_on(store.commit(others.chain([full_commit(&secret(n), n)]).collect())).unwrap();
         assert!(outcomes.iter().all(|outcome| version(outcome) > Version(0)));
         sum_up(&store, &secret(n), version(outcomes.last().unwrap()));
+        let others = chunk.iter().map(|number| format!("{number:05}-{number:x}"));
+        act(&store, &others.chain([secret(n)]).collect::<Vec<_>>());
     }
     store
 }
@@ -70,14 +91,15 @@ fn an_erasure_leaves_no_byte_in_any_file() {
     see(&store, SECRET);
     let outcomes = block_on(store.commit(vec![full_commit(SECRET, 0)])).unwrap();
     sum_up(&store, SECRET, version(&outcomes[0]));
+    act(&store, &[SECRET.to_owned()]);
     let others = occurrences(dir.path(), SECRET);
     assert!(others > 100, "{others}");
     for n in 0..80 {
         let erased = block_on(store.erase(&user(&secret(n)), at(5000))).unwrap();
-        assert_eq!(erased, Erasure { checkpoints: 3, requests: 1, events: 0 });
+        assert_eq!(erased, Erasure { checkpoints: 3, requests: 1, events: 2 });
     }
     let erased = block_on(store.erase(&user(SECRET), at(5000))).unwrap();
-    assert_eq!(erased, Erasure { checkpoints: 3, requests: 1, events: 0 });
+    assert_eq!(erased, Erasure { checkpoints: 3, requests: 1, events: 2 });
     assert_eq!(occurrences(dir.path(), SECRET), 0, "while it is open");
     assert_eq!(block_on(store.facts(&user(SECRET), &[])).unwrap(), None);
     assert_eq!(block_on(store.count(at(0))).unwrap(), 0);
@@ -109,6 +131,7 @@ fn without_a_rewrite_the_log_is_emptied_all_the_same() {
     let path = dir.path().join("a.db");
     let store = block_on(SqliteStore::open_with(SqliteConfig::new(&path).vacuum_on_erase(false))).unwrap();
     block_on(store.commit(vec![full_commit(SECRET, 0)])).unwrap();
+    act(&store, &[SECRET.to_owned()]);
     let log = dir.path().join("a.db-wal");
     assert!(fs::metadata(&log).unwrap().len() > 0);
     block_on(store.erase(&user(SECRET), at(5000))).unwrap();

@@ -1,5 +1,6 @@
 //! What the SQLite store promises beyond the ports, and the flows that only it has.
 
+mod activity;
 mod erasure;
 mod files;
 mod outside;

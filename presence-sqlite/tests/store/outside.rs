@@ -14,17 +14,17 @@ use presence_sqlite::SqliteStore;
 
 use crate::{files::content, support::user};
 
-/// The program that writes, built beside the tests.
-fn program() -> PathBuf {
+/// A program of the examples, built beside the tests.
+pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let folder = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
-    let path = folder.join("examples").join(format!("acknowledge{}", std::env::consts::EXE_SUFFIX));
+    let path = folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(path.exists(), "{} is built by `cargo test` or `cargo build --examples`", path.display());
     path
 }
 
 fn acknowledge(path: &Path, prefix: &str, writers: u64, each: u64, durability: &str) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(program("acknowledge"));
     command.arg(path).args([prefix, &writers.to_string(), &each.to_string(), durability]);
     command
 }
@@ -126,7 +126,7 @@ fn traced(durability: &str) -> Trace {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("trace");
     let mut command = Command::new("strace");
-    command.args(["-f", "-e", "trace=write,fsync,fdatasync", "-o"]).arg(&log).arg(program());
+    command.args(["-f", "-e", "trace=write,fsync,fdatasync", "-o"]).arg(&log).arg(program("acknowledge"));
     command.arg(folder.path().join("presence.db")).args(["a", &WRITERS.to_string(), "40", durability]);
     let status = command.stdout(Stdio::null()).status().expect("strace: install the package strace");
     assert!(status.success(), "the traced process ended well");
