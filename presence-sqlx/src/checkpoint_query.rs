@@ -193,6 +193,8 @@ async fn export(
             request = event_id.as_str();
             4
         }
+        // Events and what follows from them are not kept here.
+        Some(Place::Sighting(..) | Place::Event(_)) => return Ok(Vec::new()),
     };
     let statement = || {
         let export = sqlx::query(EXPORT).bind(user.as_str()).bind(kind).bind(total);

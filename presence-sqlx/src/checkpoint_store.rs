@@ -117,5 +117,6 @@ async fn erase(store: &PostgresStore, user: &UserId, at: Timestamp) -> Result<Er
     loan.give_back();
     let [row] = rows.as_slice() else { return Err(Fault::Call("an erasure without an answer")) };
     let count = |index| row.try_get::<i64, _>(index).map(i64::unsigned_abs);
-    Ok(Erasure { checkpoints: count(0)?, requests: count(1)? })
+    // Events of the log are not kept here.
+    Ok(Erasure { checkpoints: count(0)?, requests: count(1)?, ..Erasure::default() })
 }
