@@ -32,7 +32,7 @@ pub(crate) fn plain(number: u64) -> (u64, Option<u64>, u64, Option<u64>) {
     let mixed =
         number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let install = mixed % 9973;
-    let user = (install % 5 != 0 && mixed >> 20 & 3 != 0)
+    let user = (!install.is_multiple_of(5) && mixed >> 20 & 3 != 0)
         .then_some(install * 2 / 3 + (mixed >> 22 & 15 & mixed >> 26));
     (install, user, (mixed >> 32) % (7 * 86_400), Some(mixed >> 8 & 63).filter(|province| *province < 32))
 }

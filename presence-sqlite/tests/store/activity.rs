@@ -72,7 +72,7 @@ fn eight_threads_that_are_killed_and_begin_again_store_each_event_once() {
         .spawn()
         .expect("it starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let acknowledged = lines.by_ref().take(60).map(|line| line.expect("text")).count();
+    let acknowledged = lines.by_ref().take(60).filter(Result::is_ok).count();
     child.kill().expect("it runs");
     let acknowledged = acknowledged + lines.count();
     child.wait().expect("it ends");
