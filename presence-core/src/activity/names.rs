@@ -1,94 +1,126 @@
 //! Text once, and small numbers everywhere behind it.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 
-/// Numbers names in the order in which they come, and keeps a value beside each.
+/// Keeps names, each with a value of 64 bits, and finds them again.
 ///
-/// All text lies in one buffer, each name behind the one before; a table of 8 bytes a place finds it. What is equal is
-/// equal text, not an equal hash. Up to 4 billion names.
+/// A record is the value and behind it the text, in words, the last one filled up with a byte that no text has. So a
+/// name is found with two reads from memory that are not in the cache, one of the table and one of the record, and that
+/// is what it costs. What is equal is equal text, not an equal hash. Up to 32 GiB of records.
 #[derive(Debug)]
-pub(super) struct Names<T> {
+pub(super) struct Names {
     hasher: RandomState,
-    /// The upper half of a place is the hash of a name, the lower half its number plus one; 0 where there is none. The
+    /// The upper half is the hash of a name, the lower half the place of its record plus one; 0 where there is none. The
     /// hash is enough to move it when the table grows. The length is a power of two.
     table: Vec<u64>,
-    entries: Vec<Entry<T>>,
-    text: Vec<u8>,
+    words: Vec<u64>,
+    len: usize,
 }
 
-#[derive(Debug)]
-struct Entry<T> {
-    end: usize,
-    value: T,
-}
+/// Where the record of a name is. It never moves.
+pub(super) type Place = u32;
 
-impl<T: Copy> Names<T> {
+/// No place: no record is that far behind.
+pub(super) const NONE: Place = u32::MAX;
+
+/// No byte of UTF-8.
+const END: u8 = 0xff;
+
+impl Names {
     pub(super) fn new() -> Self {
-        Self { hasher: RandomState::default(), table: vec![0; 16], entries: Vec::new(), text: Vec::new() }
+        Self { hasher: RandomState::default(), table: vec![0; 16], words: Vec::new(), len: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
-    /// The number of a name; a new one gets `value`.
-    #[inline]
-    pub(super) fn number(&mut self, name: &str, value: T) -> u32 {
+    pub(super) fn hash(&self, name: &str) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(name.as_bytes());
         // The upper half mixes best. A table has up to 2^32 places, so that half is enough to tell them.
-        let hash = self.hasher.hash_one(name.as_bytes()) >> 32;
+        hasher.finish() >> 32
+    }
+
+    /// The place where a search for this hash looks first; reading it brings it into the cache.
+    #[inline]
+    pub(super) fn guess(&self, hash: u64) -> Place {
+        let entry = self.table.get((hash & self.mask()) as usize).copied().unwrap_or_default();
+        (entry as u32).wrapping_sub(1)
+    }
+
+    /// The place of a name that is there; else where in the table it belongs.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, name: &str) -> Result<Place, u64> {
         let mask = self.mask();
-        let mut place = hash & mask;
+        let mut slot = hash & mask;
         loop {
-            match self.table.get(place as usize).copied() {
-                None | Some(0) => break,
+            match self.table.get(slot as usize).copied() {
+                None | Some(0) => return Err(slot),
                 Some(entry) if entry >> 32 == hash => {
-                    let number = (entry as u32).wrapping_sub(1);
-                    if self.is(number, name) {
-                        return number;
+                    let place = (entry as u32).wrapping_sub(1);
+                    if self.is(place, name) {
+                        return Ok(place);
                     }
                 }
                 Some(_) => {}
             }
-            place = place.wrapping_add(1) & mask;
+            slot = slot.wrapping_add(1) & mask;
         }
-        self.add(name, hash, place, value)
     }
 
-    /// Whether this number is this name's.
+    /// The place of a name; a new one gets `value`.
     #[inline]
-    pub(super) fn is(&self, number: u32, name: &str) -> bool {
-        self.bytes(number) == name.as_bytes()
+    pub(super) fn place(&mut self, hash: u64, name: &str, value: u64) -> Place {
+        match self.find(hash, name) {
+            Ok(place) => place,
+            Err(slot) => self.add(name, hash, slot, value),
+        }
     }
 
+    /// Whether this is the place of this name.
     #[inline]
-    pub(super) fn value_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.entries.get_mut(number as usize).map(|entry| &mut entry.value)
-    }
-
-    pub(super) fn values(&self) -> impl Iterator<Item = T> {
-        self.entries.iter().map(|entry| entry.value)
-    }
-
-    /// The names in order of their numbers.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        (0..self.entries.len()).map(|number| self.name(number as u32))
-    }
-
-    /// The name of this number; empty where there is none.
-    pub(super) fn name(&self, number: u32) -> &str {
-        // It came as text, and is cut where it ended.
-        std::str::from_utf8(self.bytes(number)).unwrap_or_default()
+    pub(super) fn is(&self, place: Place, name: &str) -> bool {
+        let record = self.words.get((place as usize).saturating_add(1)..).unwrap_or_default();
+        let mut stored = record.iter();
+        in_words(name).all(|word| stored.next() == Some(&word))
     }
 
     #[inline]
-    fn bytes(&self, number: u32) -> &[u8] {
-        let number = number as usize;
-        let start =
-            number.checked_sub(1).and_then(|before| self.entries.get(before)).map_or(0, |entry| entry.end);
-        let end = self.entries.get(number).map_or(start, |entry| entry.end);
-        self.text.get(start..end).unwrap_or_default()
+    pub(super) fn value(&self, place: Place) -> Option<u64> {
+        self.words.get(place as usize).copied()
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, place: Place, value: u64) {
+        if let Some(word) = self.words.get_mut(place as usize) {
+            *word = value;
+        }
+    }
+
+    /// The values and places of all records, in the order in which they came.
+    pub(super) fn records(&self) -> impl Iterator<Item = (Place, u64)> {
+        let mut next = 0_usize;
+        std::iter::from_fn(move || {
+            let place = next;
+            let value = *self.words.get(place)?;
+            next = next.saturating_add(1);
+            while self.words.get(next).is_some_and(|word| !ends(*word)) {
+                next = next.saturating_add(1);
+            }
+            next = next.saturating_add(1);
+            Some((place as Place, value))
+        })
+    }
+
+    /// The name at this place; empty where there is none.
+    pub(super) fn name(&self, place: Place) -> String {
+        let record = self.words.get((place as usize).saturating_add(1)..).unwrap_or_default();
+        let bytes = record.iter().flat_map(|word| word.to_le_bytes()).take_while(|byte| *byte != END);
+        // It came as text.
+        String::from_utf8(bytes.collect()).unwrap_or_default()
     }
 
     fn mask(&self) -> u64 {
@@ -96,18 +128,19 @@ impl<T: Copy> Names<T> {
     }
 
     #[cold]
-    fn add(&mut self, name: &str, hash: u64, place: u64, value: T) -> u32 {
-        let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        self.text.extend_from_slice(name.as_bytes());
-        self.entries.push(Entry { end: self.text.len(), value });
-        if let Some(slot) = self.table.get_mut(place as usize) {
-            *slot = hash << 32 | u64::from(number.wrapping_add(1));
+    fn add(&mut self, name: &str, hash: u64, slot: u64, value: u64) -> Place {
+        let place = u32::try_from(self.words.len()).unwrap_or(NONE);
+        self.words.push(value);
+        self.words.extend(in_words(name));
+        self.len = self.len.saturating_add(1);
+        if let Some(entry) = self.table.get_mut(slot as usize) {
+            *entry = hash << 32 | u64::from(place.wrapping_add(1));
         }
         // At most three quarters full: probes stay short.
-        if self.entries.len().saturating_mul(4) > self.table.len().saturating_mul(3) {
+        if self.len.saturating_mul(4) > self.table.len().saturating_mul(3) {
             self.grow();
         }
-        number
+        place
     }
 
     fn grow(&mut self) {
@@ -115,35 +148,70 @@ impl<T: Copy> Names<T> {
         let old = std::mem::replace(&mut self.table, doubled);
         let mask = self.mask();
         for entry in old.into_iter().filter(|entry| *entry != 0) {
-            let mut place = (entry >> 32) & mask;
-            while self.table.get(place as usize).is_some_and(|other| *other != 0) {
-                place = place.wrapping_add(1) & mask;
+            let mut slot = (entry >> 32) & mask;
+            while self.table.get(slot as usize).is_some_and(|other| *other != 0) {
+                slot = slot.wrapping_add(1) & mask;
             }
-            if let Some(slot) = self.table.get_mut(place as usize) {
-                *slot = entry;
+            if let Some(free) = self.table.get_mut(slot as usize) {
+                *free = entry;
             }
         }
     }
+}
+
+/// The text in words, the last one filled up; a word of its own where nothing is left to fill.
+#[inline]
+fn in_words(name: &str) -> impl Iterator<Item = u64> {
+    let (whole, rest) = name.as_bytes().as_chunks::<8>();
+    let mut last = [END; 8];
+    last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+    whole.iter().map(|word| u64::from_le_bytes(*word)).chain([u64::from_le_bytes(last)])
+}
+
+/// Whether this is the last word of a text.
+const fn ends(word: u64) -> bool {
+    word.to_le_bytes()[7] == END
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn place(names: &mut Names, name: &str, value: u64) -> Place {
+        let hash = names.hash(name);
+        names.place(hash, name, value)
+    }
+
     #[test]
-    fn a_name_keeps_its_number_however_many_follow() {
+    fn a_name_keeps_its_place_however_many_follow() {
         let mut names = Names::new();
-        let name = |number: u32| format!("name-{}", number.wrapping_mul(2_654_435_761));
-        for number in 0..100_000 {
-            assert_eq!(names.number(&name(number), number), number);
-        }
-        for number in (0..100_000).rev() {
-            assert_eq!(names.number(&name(number), 0), number);
-            assert_eq!(names.value_mut(number).copied(), Some(number));
-        }
+        // Of 1 to 24 bytes, so that words are filled to each length.
+        let name = |number: u32| {
+            let text = format!("{:x}-日本-0123456789", number.wrapping_mul(2_654_435_761));
+            text.chars().take(1 + number as usize % 20).collect::<String>() + &format!("{number}")
+        };
+        let places: Vec<_> =
+            (0..100_000).map(|number| place(&mut names, &name(number), number.into())).collect();
         assert_eq!(names.len(), 100_000);
-        assert!(names.names().zip(0..).all(|(text, number)| text == name(number)));
-        assert_eq!(names.number("", 7), 100_000, "an empty name is a name too");
-        assert_eq!(names.number("", 8), 100_000);
+        for number in (0..100_000).rev() {
+            assert_eq!(place(&mut names, &name(number), 7), places[number as usize]);
+            assert_eq!(names.value(places[number as usize]), Some(number.into()));
+            assert_eq!(names.name(places[number as usize]), name(number));
+        }
+        assert!(names.records().eq(places.iter().copied().zip(0..)));
+    }
+
+    #[test]
+    fn names_that_begin_alike_are_apart() {
+        let mut names = Names::new();
+        let alike =
+            ["", "a", "ab", "abcdefg", "abcdefgh", "abcdefghi", "abcdefghijklmnop", "abcdefghijklmnopq"];
+        let places = alike.map(|name| place(&mut names, name, 0));
+        for (name, at) in alike.iter().zip(places) {
+            assert!(alike.iter().all(|other| names.is(at, other) == (other == name)), "{name}");
+            assert_eq!(names.name(at), *name);
+        }
+        assert_eq!(names.len(), alike.len());
+        assert_eq!(names.find(names.hash("abc"), "abc").ok(), None);
     }
 }

@@ -232,12 +232,13 @@ impl ActivityStore for MemoryStore {
             let from = from.map_or(Bound::Unbounded, |after| Bound::Excluded(after.1));
             sightings.range((from, Bound::Unbounded)).map(|(_, sighting)| sighting)
         });
-        let (mut last, mut seen) = (None, 0_usize);
+        let (mut last, mut page) = (None, Vec::new());
         for sighting in inside.take(limit) {
-            fold.see(&sighting.as_ref());
-            (last, seen) = (Some(sighting), seen.saturating_add(1));
+            page.push(sighting.as_ref());
+            last = Some(sighting);
         }
-        let next = last.filter(|_| seen == limit).map(Sighting::place);
+        fold.see_all(&page);
+        let next = last.filter(|_| page.len() == limit).map(Sighting::place);
         Ok((fold, next))
     }
 
