@@ -39,8 +39,12 @@ pub(crate) const COMMIT: &str = r#"WITH item AS MATERIALIZED (
     SELECT item.place, item.user_id, draft.proof_at FROM draft JOIN item USING (place)
     WHERE draft.source = 'timeout'
 ), repeated AS MATERIALIZED (
-    SELECT lapse.place FROM lapse
-    JOIN checkpoints c ON c.user_id = lapse.user_id AND c.proof_at = lapse.proof_at AND c.source = 'timeout'
+    SELECT lapse.place FROM lapse, LATERAL (
+        SELECT c.id FROM checkpoints c
+        WHERE c.user_id = lapse.user_id AND c.proof_at = lapse.proof_at AND c.source = 'timeout'
+        -- There is no second one; but with a limit it is looked up, whatever the server knows of how many there are.
+        LIMIT 1
+    ) c
     WHERE NOT EXISTS (SELECT FROM withdrawal w WHERE w.place = lapse.place AND w.id = c.id)
 ), fitting AS MATERIALIZED (
     SELECT item.* FROM item
