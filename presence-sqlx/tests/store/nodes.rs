@@ -10,8 +10,8 @@ use presence_core::{
 use presence_sqlx::{PostgresStore, sqlx::Executor};
 
 use crate::support::{
-    self, another_connection, ask, at, beat, commit, config, connect, fresh, row, somebody_waits_for, user,
-    version, wait_for_a_row,
+    self, another_connection, ask, at, beat, commit, config, connect, fresh, row, until_it_waits_for,
+    until_it_waits_for_a_row, user, version,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,7 +129,7 @@ async fn a_commit_that_waited_for_an_erasure_sees_it() {
         let store = store.clone();
         async move { store.commit(vec![commit("alice", None, row("Working", 1000))]).await }
     });
-    somebody_waits_for("erased_users", &database).await;
+    until_it_waits_for("erased_users", &late, &database).await;
     other.execute("INSERT INTO erased_users SELECT * FROM twin.erased_users; COMMIT").await.unwrap();
     assert_eq!(late.await.unwrap().unwrap(), [Outcome::Conflict]);
     assert_eq!(store.load(vec![ask("alice", 0)]).await.unwrap()[0].erased_at, Some(at(2000)));
@@ -153,14 +153,14 @@ async fn a_commit_that_waited_for_a_fold_does_not_pass_it_over() {
     let mut holder = another_connection(&database).await;
     holder.execute("BEGIN; INSERT INTO summary_marks VALUES ('alice', '', 0, 0, 0)").await.unwrap();
     let folding = tokio::spawn(async move { other.keep(vec![fold(version)]).await });
-    wait_for_a_row(1, &database).await;
+    until_it_waits_for_a_row(1, &folding, &database).await;
     let changed = Some(Window::new(at(10), at(20)).unwrap());
     let late = Commit { changed, ..commit("alice", Some(version), row("Idle", 1001)) };
     let committing = tokio::spawn({
         let (store, late) = (store.clone(), late.clone());
         async move { store.commit(vec![late]).await }
     });
-    wait_for_a_row(2, &database).await;
+    until_it_waits_for_a_row(2, &committing, &database).await;
     holder.execute("ROLLBACK").await.unwrap();
     assert_eq!(folding.await.unwrap().unwrap(), [true]);
     assert_eq!(
@@ -185,7 +185,7 @@ async fn a_fold_that_waited_for_an_erasure_keeps_nothing() {
         let store = store.clone();
         async move { store.keep(vec![fold(version)]).await }
     });
-    somebody_waits_for("erased_users", &database).await;
+    until_it_waits_for("erased_users", &folding, &database).await;
     other.execute("DELETE FROM user_sessions; COMMIT").await.unwrap();
     assert_eq!(folding.await.unwrap().unwrap(), [false]);
     assert_eq!(database.psql("SELECT count(*) FROM presence.state_summaries"), "0");

@@ -11,6 +11,7 @@ use presence_sqlx::{
     PostgresConfig, PostgresStore,
     sqlx::{Connection, PgConnection},
 };
+use tokio::task::JoinHandle;
 
 pub(crate) fn config(url: &str) -> PostgresConfig {
     PostgresConfig::new(url).expect("a URL")
@@ -39,19 +40,20 @@ pub(crate) fn end_connections(database: &Database) -> usize {
     ended.parse().expect("a number")
 }
 
-/// Waits until somebody waits for a lock on this table.
-pub(crate) async fn somebody_waits_for(table: &str, database: &Database) {
-    until_waiting(1, &format!("relation = 'presence.{table}'::regclass"), database).await;
+/// Waits until this task waits for a lock on this table.
+pub(crate) async fn until_it_waits_for<T>(table: &str, task: &JoinHandle<T>, database: &Database) {
+    until_waiting(1, &format!("relation = 'presence.{table}'::regclass"), task, database).await;
 }
 
-/// Waits until as many wait for the end of a transaction that has changed a row.
-pub(crate) async fn wait_for_a_row(count: usize, database: &Database) {
-    until_waiting(count, "locktype = 'transactionid'", database).await;
+/// Waits until as many wait for the end of a transaction that has changed a row, this task the last of them.
+pub(crate) async fn until_it_waits_for_a_row<T>(count: usize, task: &JoinHandle<T>, database: &Database) {
+    until_waiting(count, "locktype = 'transactionid'", task, database).await;
 }
 
-async fn until_waiting(count: usize, which: &str, database: &Database) {
+async fn until_waiting<T>(count: usize, which: &str, task: &JoinHandle<T>, database: &Database) {
     let waiting = format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND {which}");
     while database.psql(&waiting) != count.to_string() {
+        assert!(!task.is_finished(), "it waits");
         tokio::task::yield_now().await;
     }
 }

@@ -8,13 +8,16 @@ use presence_core::{
     Tracker, Window,
 };
 use presence_postgres_testing::{Server, Stop};
-use presence_sqlx::{PostgresStore, sqlx::Executor};
+use presence_sqlx::{
+    PostgresStore,
+    sqlx::{Executor, postgres::PgPoolOptions},
+};
 
 use crate::{
     proxy::{Cut, Proxy},
     support::{
         another_connection, ask, at, commit, config, connect, end_connections, fresh, row,
-        somebody_waits_for, user, version,
+        until_it_waits_for, user, version,
     },
 };
 
@@ -141,20 +144,27 @@ async fn a_database_that_is_read_only_answers_questions_and_asks_writers_to_come
 async fn connections_that_went_silent_do_not_take_the_pools_places_along() {
     const SIZE: u32 = 2;
     let (proxy, _database) = Proxy::fresh();
-    let store = PostgresStore::connect(config(proxy.url()).max_connections(SIZE)).await.unwrap();
+    let options = config(proxy.url()).connect_options();
+    let pool = PgPoolOptions::new().max_connections(SIZE).test_before_acquire(false);
+    let pool = pool.connect_with(options.options([("search_path", "public")])).await.unwrap();
+    let store = PostgresStore::from_pool(pool.clone()).await.unwrap();
     let questions = |count| join_all((0..count).map(|_| store.load(vec![ask("alice", 0)])));
-    questions(8).await.into_iter().for_each(|answer| drop(answer.unwrap()));
     for _ in 0..3 {
+        questions(8).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+        while pool.num_idle() < SIZE as usize {
+            tokio::task::yield_now().await;
+        }
         proxy.silence();
         // The runtime's time runs as fast as nothing happens, and on these connections nothing does.
         tokio::time::pause();
         for answer in questions(SIZE).await {
             let error = answer.unwrap_err();
             assert!(error.is_retryable(), "{error:?}");
+            assert_eq!(error.source().unwrap().to_string(), "the server does not answer");
         }
         tokio::time::resume();
-        questions(8).await.into_iter().for_each(|answer| drop(answer.unwrap()));
     }
+    questions(8).await.into_iter().for_each(|answer| drop(answer.unwrap()));
 }
 
 #[tokio::test]
@@ -166,7 +176,7 @@ async fn a_call_that_is_dropped_half_way_leaves_nothing_behind() {
         let store = store.clone();
         async move { store.erase(&user("alice"), at(1000)).await }
     });
-    somebody_waits_for("checkpoints", &database).await;
+    until_it_waits_for("checkpoints", &erasure, &database).await;
     erasure.abort();
     assert!(erasure.await.unwrap_err().is_cancelled());
     other.execute("ROLLBACK").await.unwrap();
