@@ -75,8 +75,8 @@ const LIVES: &str = "
         (ARRAY['client', 'timeout'])[1 + n % 2], CASE WHEN n % 2 = 1 THEN 1000 * n - 500 END
     FROM generate_series(1, 40000) n;
     INSERT INTO presence.checkpoints (id, user_id, state, timestamp, source)
-    SELECT nextval('presence.checkpoint_id'), 'short ' || n % 5000, 'Working', n, 'client'
-    FROM generate_series(1, 10000) n;
+    SELECT nextval('presence.checkpoint_id'), 'short ' || n, 'Working', n, 'client'
+    FROM generate_series(1, 30000) n;
     INSERT INTO presence.user_sessions
     SELECT user_id, 'Working', 0, max(timestamp), max(timestamp), nextval('presence.store_version')
     FROM presence.checkpoints GROUP BY user_id;
