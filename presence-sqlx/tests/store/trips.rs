@@ -1,16 +1,18 @@
 //! How many statements a call is.
 
 use presence_core::{Ask, CheckpointQuery, CheckpointStore, EventId, LiveSet, Member, Seen, Window};
+use presence_sqlx::PostgresStore;
 
 use crate::{
     proxy::Proxy,
-    support::{ask, at, beat, commit, connect, row, user, version},
+    support::{ask, at, beat, commit, config, row, user, version},
 };
 
 #[tokio::test]
 async fn a_batch_of_any_size_is_one_statement() {
     let (proxy, _database) = Proxy::fresh();
-    let store = connect(proxy.url()).await;
+    // One connection, so that none is opened in between, which has a statement of its own.
+    let store = PostgresStore::connect(config(proxy.url()).max_connections(1)).await.unwrap();
     for size in [1, 1_000] {
         let names: Vec<_> = (0..size).map(|number| format!("user {size} {number}")).collect();
         let before = proxy.statements();
@@ -28,13 +30,13 @@ async fn a_batch_of_any_size_is_one_statement() {
 
         let before = proxy.statements();
         let beats = names.iter().map(|name| beat(name, 1010)).collect();
-        assert_eq!(CheckpointStore::touch(&*store, beats).await.unwrap(), []);
+        assert_eq!(CheckpointStore::touch(&store, beats).await.unwrap(), []);
         assert_eq!(proxy.statements() - before, 1, "beats of {size}");
 
         let before = proxy.statements();
         let seen =
             |name: &String| Seen::Member { member: Member::User(user(name)), at: at(1010), floor: at(900) };
-        LiveSet::touch(&*store, names.iter().map(seen).collect()).await.unwrap();
+        LiveSet::touch(&store, names.iter().map(seen).collect()).await.unwrap();
         assert_eq!(proxy.statements() - before, 1, "heartbeats of {size}");
     }
     let before = proxy.statements();
