@@ -31,6 +31,18 @@ fn quickstart() {
 }
 
 #[test]
+fn active_users() {
+    let shown = output(example("active_users"));
+    let lines: Vec<_> = shown.lines().take(7).collect();
+    let days =
+        ["2026-11-16  3 people", "2026-11-17  2 people", "2026-11-18  3", "2026-11-19  2", "2026-11-20  3"];
+    let rest = ["the week    3 people", "the event log says 3 for 2026-11-20: agreed"];
+    let expected = days.iter().chain(&rest);
+    assert!(lines.iter().zip(expected).all(|(line, begin)| line.starts_with(begin)), "{shown}");
+    assert_eq!(shown.lines().skip(7).filter(|line| line.ends_with("at most")).count(), 5, "{shown}");
+}
+
+#[test]
 fn embed_sqlite() {
     let shown = output(example("embed_sqlite"));
     assert!(shown.ends_with("alice is Offline since 2026-11-21T09:31:00.000Z\n"), "{shown}");
