@@ -51,7 +51,8 @@ impl<'de> Deserialize<'de> for RegionName {
 /// Which of two events of one instant counts as the later one: the one with the higher event id.
 ///
 /// A number that sorts like the id it is made of: all of a UUID, in which newer ones are higher where they carry their
-/// time, or the first 16 bytes of any other id. 16 bytes fit into a row and a register, an id does not.
+/// time, or the first 16 bytes of any other id. 16 bytes fit into a row and a register, an id does not. Two longer ids
+/// that begin alike have one rank: between them the name decides.
 ///
 /// ```
 /// use presence_core::{EventId, EventRank};
