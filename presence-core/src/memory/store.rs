@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::BuildHasher,
+    hint::black_box,
     ops::Bound::{Excluded, Unbounded},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -20,6 +21,8 @@ use crate::{
 
 /// How many sessions are filed anew before the lock is let go.
 const FILED: usize = 1024;
+/// How many sessions are loaded before they are touched.
+const GROUP: usize = 32;
 
 /// A store in memory, for tests, demos and deployments that may forget everything at a restart.
 ///
@@ -199,6 +202,13 @@ impl Timelines {
         Outcome::Committed { version, ids }
     }
 
+    /// Loads the sessions that are about to be touched: reads that do not wait for each other overlap.
+    fn load_sessions(&self, beats: &[Beat]) {
+        for beat in beats {
+            black_box(self.users.get(&beat.user).map(|timeline| timeline.session.last_heartbeat));
+        }
+    }
+
     fn touch(&mut self, beat: &Beat) -> bool {
         let Some(timeline) = self.users.get_mut(&beat.user) else { return false };
         let session = &mut timeline.session;
@@ -291,8 +301,13 @@ impl CheckpointStore for MemoryStore {
     }
 
     async fn touch(&self, beats: Vec<Beat>) -> Result<Vec<Beat>, StoreError> {
+        let mut not_taken = Vec::new();
         let mut timelines = self.lock();
-        Ok(beats.into_iter().filter(|beat| !timelines.touch(beat)).collect())
+        for group in beats.chunks(GROUP) {
+            timelines.load_sessions(group);
+            not_taken.extend(group.iter().filter(|beat| !timelines.touch(beat)).cloned());
+        }
+        Ok(not_taken)
     }
 
     async fn overdue(&self, cutoff: Timestamp, limit: usize) -> Result<Vec<Session>, StoreError> {

@@ -9,16 +9,7 @@
 //!             +-----------> Tracker::record <---------------------------------+
 //! ```
 
-use std::{
-    collections::HashMap,
-    fmt,
-    hash::BuildHasher,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use futures_util::lock::Mutex as TurnMutex;
 
@@ -26,15 +17,11 @@ use crate::{
     Envelope, Erasure, Error, Heartbeat, HeartbeatRef, InstallId, InstallRef, LiveSet, MemberRef,
     MemoryLiveSet, Recorded, Rejection, SeenRef, Session, Status, StoreError, Sweep, Taken, Timestamp,
     Tracker, UserId, UserRef, Window,
-    service::{
-        online::Counts,
-        pending::{Pending, Shard},
-    },
-    tracking::decide::stamp,
+    memory::live_set::{KeptSign, Told, Unwritten, UserSign},
+    service::online::Counts,
+    tracking::{decide::stamp, pending::Pending},
 };
 
-/// How many parts the pending beats are kept in, each behind its own lock.
-const SHARDS: usize = 64;
 /// The most members that are read at once.
 const CHUNK: usize = 10_000;
 /// The longest window of the online count, in seconds.
@@ -65,11 +52,8 @@ pub struct Beats {
     pub(super) backing: Option<Arc<dyn LiveSet>>,
     /// Where other processes keep their members in `backing` too: what it said last.
     pub(super) shared: Option<Counts>,
-    pub(super) shards: Vec<Mutex<Shard>>,
-    hasher: foldhash::fast::RandomState,
     /// One flush at a time.
     pub(super) flushing: TurnMutex<()>,
-    next_evicted: AtomicUsize,
 }
 
 impl Beats {
@@ -81,10 +65,7 @@ impl Beats {
             live: MemoryLiveSet::new(),
             backing: None,
             shared: None,
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: foldhash::fast::RandomState::default(),
             flushing: TurnMutex::new(()),
-            next_evicted: AtomicUsize::new(0),
         }
     }
 
@@ -172,25 +153,22 @@ impl Beats {
             Kept::Owed(owed) => owed,
         };
         let verdict = self.commit(vec![owed]).await?.into_iter().next();
-        Ok(verdict
-            .ok_or_else(|| StoreError::backend("a heartbeat without a verdict"))?
-            .map(Taken::Committed)?)
+        Ok(verdict.ok_or_else(|| StoreError::backend("a heartbeat without a verdict"))?.map(committed)?)
     }
 
     /// Takes many heartbeats at one instant, and commits those that change something together; one verdict per
-    /// heartbeat, in order. Each user's are taken in order too, and those of installs whose user is not known last.
+    /// heartbeat, in order. Users' are taken in order too, and those of installs whose user is not known last.
     ///
     /// # Errors
     ///
     /// The store failed: the heartbeats that only say that a live user is still there were taken, the others were not,
     /// or where the error [`is_retryable`](StoreError::is_retryable), it is unknown. Taking all of them again is safe.
     pub async fn beat_many(&self, heartbeats: &[HeartbeatRef<'_>]) -> Result<Vec<Verdict>, StoreError> {
-        let (mut verdicts, mut owed) = self.keep_many(heartbeats);
+        let (mut verdicts, owed) = self.keep_many(heartbeats);
         if !owed.is_empty() {
-            owed.sort_by_key(|(place, _)| *place);
             let (places, owed): (Vec<_>, Vec<_>) = owed.into_iter().unzip();
             for (place, verdict) in places.into_iter().zip(self.commit(owed).await?) {
-                verdicts[place] = verdict.map(Taken::Committed);
+                verdicts[place] = verdict.map(committed);
             }
         }
         Ok(verdicts)
@@ -237,11 +215,10 @@ impl Beats {
         }))
     }
 
-    /// How many users have beats in memory that no flush has begun to write. A user whose beats were written with a
-    /// report counts until the next flush.
+    /// How many users have beats in memory that are not written yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        (0..self.shards.len()).map(|shard| self.shard(shard).dirty()).sum()
+        self.live.pending_count()
     }
 
     /// Forgets members that no window reaches any more, at most `limit`, here and in the backing live set; says how
@@ -255,7 +232,6 @@ impl Beats {
         if let Some(backing) = &self.backing {
             backing.evict(before, limit).await?;
         }
-        self.forget_idle();
         Ok(self.live.evict(before, limit))
     }
 
@@ -268,10 +244,7 @@ impl Beats {
         // No flush may bring back what is being erased.
         let _flushing = self.flushing.lock().await;
         let erasure = self.tracker.erase(user).await?;
-        let mut shard = self.shard(self.shard_of(user.as_str()));
-        shard.forget(user);
-        self.live.leave(MemberRef::User(user.into()));
-        drop(shard);
+        self.live.forget(user);
         Ok(erasure)
     }
 
@@ -283,22 +256,13 @@ impl Beats {
         at.saturating_sub(self.tracker.policy().online_window)
     }
 
-    fn see(&self, user: UserRef<'_>, install: Option<InstallRef<'_>>, at: Timestamp) {
-        let member = self.seen(MemberRef::User(user), at);
-        match install {
-            Some(install) => self.live.touch_all(&[member, SeenRef::Bound { install, at }]),
-            None => self.live.touch(member),
-        }
-    }
-
     fn seen<'a>(&self, member: MemberRef<'a>, at: Timestamp) -> SeenRef<'a> {
         SeenRef::Member { member, at, floor: self.floor(at) }
     }
 
     /// Raises a session by the pending beats of its user.
     pub(super) fn raise(&self, session: &mut Session) {
-        let user = &session.user;
-        if let Some(pending) = self.shard(self.shard_of(user.as_str())).pending(user).cloned() {
+        if let (Some(pending), _) = self.live.pending(&session.user) {
             pending.raise(session, self.tracker.policy().heartbeat_timeout);
         }
     }
@@ -319,26 +283,18 @@ impl Beats {
                 return Kept::Done(Taken::Counted);
             }
         };
-        let timeout = self.tracker.policy().heartbeat_timeout;
-        let mut shard = self.shard(self.shard_of(user.as_str()));
-        match shard.keep(user, stamp, heartbeat.state, timeout) {
-            Some(taken) => {
-                // Under the lock: an erasure comes before or after both.
-                self.see(user, heartbeat.install, stamp);
-                Kept::Done(taken)
-            }
+        match self.live.keep(&sign(&heartbeat, user, stamp), self.tracker.policy()) {
+            Some(kept) => Kept::Done(kept.into()),
             None => Kept::Owed(Owed::new(heartbeat, user, stamp)),
         }
     }
 
     /// Keeps heartbeats in memory where that is enough; what is owed comes with its place among the verdicts.
-    ///
-    /// The users of a shard are kept together, under one lock, and looked up before one of them is worked on, so that
-    /// their cache misses can overlap.
     fn keep_many(&self, heartbeats: &[HeartbeatRef<'_>]) -> (Vec<Verdict>, Vec<(usize, Owed)>) {
         let (now, policy) = (self.tracker.now(), self.tracker.policy());
         let mut verdicts = Vec::with_capacity(heartbeats.len());
         let mut of_users = Vec::with_capacity(heartbeats.len());
+        let mut places = Vec::with_capacity(heartbeats.len());
         let mut of_installs = Vec::new();
         for (place, heartbeat) in heartbeats.iter().enumerate() {
             let stamp = match stamp(heartbeat.at, now, policy) {
@@ -350,31 +306,20 @@ impl Beats {
             };
             verdicts.push(Ok(Taken::Counted));
             match heartbeat.member {
-                MemberRef::User(user) => of_users.push((self.shard_of(user.as_str()), place, user, stamp)),
+                MemberRef::User(user) => {
+                    of_users.push(sign(heartbeat, user, stamp));
+                    places.push(place);
+                }
                 member @ MemberRef::Install(_) => of_installs.push(self.seen(member, stamp)),
             }
         }
-        of_users.sort_unstable_by_key(|(shard, place, ..)| (*shard, *place));
-        let (mut seen, mut owed) = (Vec::new(), Vec::new());
-        for together in of_users.chunk_by(|(one, ..), (other, ..)| one == other) {
-            let Some((shard, ..)) = together.first() else { continue };
-            let mut shard = self.shard(*shard);
-            shard.prefetch(together.iter().map(|(_, _, user, _)| *user));
-            for (_, place, user, stamp) in together {
-                let heartbeat = heartbeats[*place];
-                match shard.keep(*user, *stamp, heartbeat.state, policy.heartbeat_timeout) {
-                    Some(taken) => {
-                        verdicts[*place] = Ok(taken);
-                        seen.push(self.seen(MemberRef::User(*user), *stamp));
-                        let bound = |install| SeenRef::Bound { install, at: *stamp };
-                        seen.extend(heartbeat.install.map(bound));
-                    }
-                    None => owed.push((*place, Owed::new(heartbeat, *user, *stamp))),
-                }
+        let mut owed = Vec::new();
+        let kept = self.live.keep_all(&of_users, policy);
+        for ((place, sign), kept) in places.into_iter().zip(of_users).zip(kept) {
+            match kept {
+                Some(kept) => verdicts[place] = Ok(kept.into()),
+                None => owed.push((place, Owed::new(heartbeats[place], sign.user, sign.at))),
             }
-            // Under the lock: an erasure comes before or after both.
-            self.live.touch_all(&seen);
-            seen.clear();
         }
         self.live.touch_all(&of_installs);
         (verdicts, owed)
@@ -383,15 +328,12 @@ impl Beats {
     /// Records envelopes, each user's after its pending beats and in one commit with them; learns what the sessions
     /// are now, and who is present.
     async fn commit(&self, owed: Vec<Owed>) -> Result<Vec<Result<Recorded, Rejection>>, StoreError> {
-        let timeout = self.tracker.policy().heartbeat_timeout;
         let mut written: HashMap<UserId, (Option<Pending>, u64)> = HashMap::new();
         let (mut envelopes, mut places) = (Vec::with_capacity(owed.len()), Vec::with_capacity(owed.len()));
         for Owed { envelope, .. } in &owed {
             let user = envelope.user();
             if !written.contains_key(user) {
-                let shard = self.shard(self.shard_of(user.as_str()));
-                let (pending, ended) = (shard.pending(user).cloned(), shard.ended());
-                drop(shard);
+                let (pending, ended) = self.live.pending(user);
                 envelopes.extend(pending.as_ref().map(|beats| beats.envelope(user)));
                 written.insert(user.clone(), (pending, ended));
             }
@@ -404,50 +346,40 @@ impl Beats {
             let verdict = all.get_mut(place).and_then(Option::take);
             let verdict = verdict.ok_or_else(|| StoreError::backend("an envelope without a verdict"))?;
             let user = envelope.user();
-            let mut shard = self.shard(self.shard_of(user.as_str()));
-            let ended = match written.get_mut(user) {
-                Some((beats, ended)) => {
-                    if let Some(beats) = beats.take() {
-                        shard.settle(user, &beats);
-                    }
-                    *ended
-                }
-                None => shard.ended(),
-            };
-            // An answer that is read after somebody went away, or was erased, may tell of the time before.
-            if let Ok(Recorded { session: Some(session), .. }) = &verdict
-                && (!session.current_state.is_live() || shard.ended() == ended)
-            {
-                shard.learn(user, session, timeout);
+            let ended = written.get_mut(user).map(|(beats, ended)| {
+                self.live.settle(&beats.take().map(|beats| Unwritten::new(user.clone(), beats)));
+                *ended
+            });
+            if let Ok(Recorded { session: Some(session), .. }) = &verdict {
                 let is_live = session.current_state.is_live();
                 let ends = !envelope.is_sign() && !is_live && session.last_heartbeat <= stamp;
-                if ends || !self.is_present(session) {
-                    self.live.leave(MemberRef::User(user.into()));
+                let told = if ends || !self.is_present(session) {
+                    Told::Left
                 } else if envelope.is_sign() {
-                    self.see(user.into(), install.as_ref().map(InstallRef::from), stamp);
-                }
+                    Told::Here(stamp, install.as_ref().map(InstallRef::from))
+                } else {
+                    Told::Nothing
+                };
+                self.live.learn(session, told, ended, self.tracker.policy());
             }
             verdicts.push(verdict);
         }
         Ok(verdicts)
     }
+}
 
-    /// Forgets the users of one part that have nothing pending and would have to be recorded anyway.
-    fn forget_idle(&self) {
-        let policy = self.tracker.policy();
-        let limit = policy.heartbeat_timeout.unwrap_or(policy.online_window);
-        let shard = self.next_evicted.fetch_add(1, Ordering::Relaxed).checked_rem(SHARDS);
-        self.shard(shard.unwrap_or_default()).forget_idle(self.tracker.now(), limit);
-    }
+/// What a heartbeat of a user says of its life.
+fn sign<'a>(heartbeat: &HeartbeatRef<'a>, user: UserRef<'a>, at: Timestamp) -> UserSign<'a> {
+    UserSign { user, install: heartbeat.install, at, wakes_to: heartbeat.state }
+}
 
-    fn shard_of(&self, user: &str) -> usize {
-        // The low bits choose inside the map, so the high ones choose the map.
-        (self.hasher.hash_one(user) >> 58) as usize
-    }
+fn committed(recorded: Recorded) -> Taken {
+    Taken::Committed(Box::new(recorded))
+}
 
-    pub(super) fn shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        // Nothing under this lock panics half way.
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+impl From<KeptSign> for Taken {
+    fn from(KeptSign { current_state, last_heartbeat }: KeptSign) -> Self {
+        Self::Kept { current_state, last_heartbeat }
     }
 }
 

@@ -1,18 +1,12 @@
 //! What is in memory, written: nothing is forgotten before it is, and nothing twice.
 
-use std::{
-    collections::{HashMap, HashSet},
-    future::poll_fn,
-    sync::{Mutex, PoisonError},
-    task::Poll,
-};
+use std::{collections::HashSet, future::poll_fn, task::Poll};
 
-use foldhash::fast::RandomState;
 use futures_util::future::join_all;
 
 use crate::{
-    Beat, Beats, Changes, LiveSet, MemoryLiveSet, Recorded, Seen, StoreError, UserId,
-    service::pending::{Pending, Shard},
+    Beats, Changes, LiveSet, MemoryLiveSet, Recorded, Seen, StoreError,
+    memory::live_set::{Told, Unwritten},
 };
 
 /// The most beats or members of one write.
@@ -38,81 +32,69 @@ impl Beats {
     pub async fn flush(&self) -> Result<Flush, StoreError> {
         let _flushing = self.flushing.lock().await;
         let (mut flush, mut corrupt) = (Flush::default(), Ok(()));
-        for shard in 0..self.shards.len() {
-            let mut dirty = Dirty { users: self.shard(shard).take_dirty(), shard: &self.shards[shard] };
-            let mut kept = Vec::new();
-            for users in dirty.users.chunks(CHUNK) {
-                match self.flush_users(shard, users, &mut flush).await {
+        let mut pending = Vec::new();
+        for part in 0.. {
+            let more = self.live.pending_in(part);
+            let is_last = more.is_none();
+            pending.extend(more.into_iter().flatten());
+            if pending.len() >= CHUNK || (is_last && !pending.is_empty()) {
+                match self.flush_users(&pending, &mut flush).await {
                     Ok(()) => {}
                     // Somebody's stored data is corrupt: the others need not wait for its repair.
-                    Err(error @ StoreError::Corrupt(_)) => {
-                        corrupt = Err(error);
-                        kept.extend_from_slice(users);
-                    }
+                    Err(error @ StoreError::Corrupt(_)) => corrupt = Err(error),
                     Err(error) => return Err(error),
                 }
+                pending.clear();
                 pause().await;
             }
-            dirty.users = kept;
+            if is_last {
+                break;
+            }
         }
         self.flush_members(&mut flush).await?;
         corrupt.map(|()| flush)
     }
 
-    async fn flush_users(&self, shard: usize, users: &[UserId], flush: &mut Flush) -> Result<(), StoreError> {
-        let timeout = self.tracker.policy().heartbeat_timeout;
-        let pending: HashMap<UserId, Pending, RandomState> = {
-            let mut pending = HashMap::with_capacity_and_hasher(users.len(), RandomState::default());
-            let shard = self.shard(shard);
-            pending
-                .extend(users.iter().filter_map(|user| Some((user.clone(), shard.pending(user)?.clone()))));
-            pending
-        };
-        if pending.is_empty() {
-            return Ok(());
-        }
-        let beats = || pending.iter().map(|(user, beats)| beats.beat(user, timeout)).collect();
+    async fn flush_users(&self, pending: &[Unwritten], flush: &mut Flush) -> Result<(), StoreError> {
+        let policy = self.tracker.policy();
+        let beat = |beats: &Unwritten| beats.pending.beat(&beats.user, policy.heartbeat_timeout);
+        let beats = || pending.iter().map(beat).collect();
         let not_taken = match self.tracker.touch(beats()).await {
             // Nothing was written, and nobody knows whose data it was: each is recorded instead.
             Err(StoreError::Corrupt(_)) => beats(),
             not_taken => not_taken?,
         };
+        let not_taken: HashSet<_> = not_taken.iter().map(|beat| &beat.user).collect();
+        let (owed, taken): (Vec<_>, Vec<_>) =
+            pending.iter().partition(|beats| !not_taken.is_empty() && not_taken.contains(&beats.user));
+        self.live.settle(taken);
         // Together in one group, each as a call of its own: one whose data is corrupt fails alone.
-        let record = |beat: &Beat| {
-            let envelope = pending.get(&beat.user).map(|beats| beats.envelope(&beat.user));
-            self.tracker.record_many(envelope.into_iter().collect())
-        };
-        let answers = join_all(not_taken.iter().map(record)).await;
-        let mut shard = self.shard(shard);
+        let record = |beats: &&Unwritten| self.tracker.record_many(vec![beats.pending.envelope(&beats.user)]);
+        let answers = join_all(owed.iter().map(record)).await;
         let mut failed = Ok(());
-        for (beat, answer) in not_taken.iter().zip(answers) {
+        for (beats, answer) in owed.iter().zip(answers) {
             match answer.map(|verdicts| verdicts.into_iter().next()) {
                 Ok(Some(Ok(Recorded { session: Some(session), .. }))) => {
-                    if let Some(beats) = pending.get(&beat.user) {
-                        shard.settle(&beat.user, beats);
-                    }
-                    shard.learn(&beat.user, &session, timeout);
+                    self.live.settle([*beats]);
+                    self.live.learn(&session, Told::Nothing, None, policy);
                 }
                 // Refused now is who was erased meanwhile: there is nobody to keep alive.
-                Ok(_) => shard.forget(&beat.user),
+                Ok(_) => self.live.forget_life(&beats.user),
                 // Where the store failed otherwise too, that is what counts.
                 Err(StoreError::Corrupt(_)) if failed.is_err() => {}
                 Err(error) => failed = Err(error),
             }
         }
-        let not_taken_users: HashSet<_> = not_taken.iter().map(|beat| &beat.user).collect();
-        let taken = pending.iter().filter(|(user, _)| !not_taken_users.contains(user));
-        taken.for_each(|(user, beats)| shard.settle(user, beats));
         failed?;
         flush.beats = flush.beats.saturating_add(pending.len() as u64);
-        flush.recorded = flush.recorded.saturating_add(not_taken.len() as u64);
+        flush.recorded = flush.recorded.saturating_add(owed.len() as u64);
         Ok(())
     }
 
     pub(super) async fn flush_members(&self, flush: &mut Flush) -> Result<(), StoreError> {
         let Some(backing) = &self.backing else { return Ok(()) };
         loop {
-            let mut unwritten = Unwritten { changes: self.live.changes(CHUNK), live: &self.live };
+            let mut unwritten = UnwrittenMembers { changes: self.live.changes(CHUNK), live: &self.live };
             let written = unwritten.changes.len();
             self.write_members(&**backing, &unwritten.changes).await?;
             unwritten.changes = Changes::default();
@@ -153,28 +135,13 @@ async fn pause() {
     .await;
 }
 
-/// The dirty users of a shard: what is left of them goes back, also when the flush is dropped half way.
-struct Dirty<'a> {
-    users: Vec<UserId>,
-    shard: &'a Mutex<Shard>,
-}
-
-impl Drop for Dirty<'_> {
-    fn drop(&mut self) {
-        if !self.users.is_empty() {
-            let mut shard = self.shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.put_back(std::mem::take(&mut self.users));
-        }
-    }
-}
-
 /// Changes of the members: they go back unless they were written.
-struct Unwritten<'a> {
+struct UnwrittenMembers<'a> {
     changes: Changes,
     live: &'a MemoryLiveSet,
 }
 
-impl Drop for Unwritten<'_> {
+impl Drop for UnwrittenMembers<'_> {
     fn drop(&mut self) {
         self.live.put_back(&self.changes);
     }

@@ -135,5 +135,5 @@ pub enum Taken {
     /// It was of an install whose user is not known: it counts as online, and there is no session.
     Counted,
     /// It changed more than the last sign of life, or might have, and was committed.
-    Committed(Recorded),
+    Committed(Box<Recorded>),
 }

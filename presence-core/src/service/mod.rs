@@ -7,7 +7,6 @@ pub(crate) mod flush;
 pub(crate) mod heartbeat;
 mod online;
 pub(crate) mod page;
-mod pending;
 pub(crate) mod recorded;
 pub(crate) mod summaries;
 pub(crate) mod tracker;

@@ -1,6 +1,6 @@
 //! What a client sends, already parsed.
 
-use crate::{Content, EventId, StateType, Timestamp, UserId};
+use crate::{Content, EventId, StateType, Timestamp, UserId, tracking::pending::Sign};
 
 /// One report or heartbeat of one user.
 ///
@@ -59,13 +59,9 @@ impl Envelope {
     }
 
     /// A coalesced run of heartbeats that have no gap above the timeout between them.
-    pub(crate) fn beats(
-        user: UserId,
-        first: (Timestamp, Option<StateType>),
-        last: (Timestamp, Option<StateType>),
-    ) -> Self {
-        let command = Command::Beats { first: first.0, state: first.1, last_state: last.1 };
-        Self { user, at: Some(last.0), event_id: None, command }
+    pub(crate) fn beats(user: UserId, first: Sign, last: Sign) -> Self {
+        let command = Command::Beats { first: first.at, state: first.wakes_to, last_state: last.wakes_to };
+        Self { user, at: Some(last.at), event_id: None, command }
     }
 
     /// When it happened; without it, when it is recorded. The past is unlimited; a stamp in the clock's current second

@@ -7,6 +7,7 @@ pub(crate) mod content;
 pub(crate) mod decide;
 pub(crate) mod duration;
 pub(crate) mod fold;
+pub(crate) mod pending;
 pub(crate) mod session;
 mod slice;
 pub(crate) mod state;

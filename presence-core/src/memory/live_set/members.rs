@@ -1,6 +1,7 @@
 //! What is behind the lock: the rules of the live set over slots, index and buckets.
 
 mod eviction;
+mod living;
 
 use std::hint::black_box;
 
@@ -9,16 +10,20 @@ use super::{
     changes::Changes,
     graves::Graves,
     index::Index,
+    lives::States,
     name::{MemberRef, SeenRef},
     slots::{Owed, Slot, Slots, State},
 };
-use crate::Timestamp;
+use crate::{StateType, Timestamp};
 
 /// How many members are looked at together, so that their cache misses overlap: one by one, each costs 100 ns or more.
 const GROUP: usize = 32;
 
 /// How many groups are worked through before the lock is let go: some 0.1 ms.
 const GROUPS: usize = 32;
+
+/// How many counters the ends of lives share, so that one of them stales few answers about others.
+const ENDED: usize = 64;
 
 /// A member and its hash, which is computed before the lock is taken.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +37,15 @@ pub(super) struct Hashed<'a> {
 pub(super) struct Beat<'a> {
     pub(super) member: Hashed<'a>,
     pub(super) seen: SeenRef<'a>,
+}
+
+/// A heartbeat of a user, on an install or on none, ready to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UserBeat<'a> {
+    pub(super) user: Hashed<'a>,
+    pub(super) install: Option<Hashed<'a>>,
+    pub(super) at: Timestamp,
+    pub(super) wakes_to: Option<&'a StateType>,
 }
 
 /// What became of a piece of work that may stop half way.
@@ -56,6 +70,10 @@ pub(super) struct Members {
     index: Index,
     buckets: Buckets,
     graves: Graves,
+    states: States,
+    /// How often somebody stopped being live, by the upper bits of the hash: an answer of a store from before then may
+    /// be stale.
+    ended: [u64; ENDED],
     /// All queues before this second are armed, but for the rest of the last of them.
     armed_to: u32,
     /// How many members at the front of the last armed queue are still to be looked at.
@@ -73,6 +91,8 @@ impl Members {
             index: Index::new(),
             buckets: Buckets::default(),
             graves: Graves::default(),
+            states: States::new(),
+            ended: [0; ENDED],
             armed_to: 0,
             unarmed: 0,
             is_recording,
@@ -345,7 +365,14 @@ impl Members {
         }
     }
 
+    /// Frees the slot of a member that is absent, and of which nothing is owed; not yet where beats of it are to be
+    /// written.
     fn release(&mut self, id: u32) {
+        if self.slots.is_pending(id) {
+            self.slots.settle(id);
+            self.slots[id].state = State::Gone;
+            return;
+        }
         self.index.remove(self.slots[id].hash, id);
         self.slots.release(id);
     }
@@ -368,7 +395,7 @@ impl Members {
     #[inline(never)]
     fn insert(&mut self, member: Hashed<'_>) -> u32 {
         // The dead make room before more memory is taken, a group at a time, since that overlaps its misses.
-        if self.slots.is_full() {
+        if self.slots.is_full(member.member.kind()) {
             self.clear_group();
         }
         let id = self.slots.insert(member.member, member.hash);

@@ -13,11 +13,16 @@
 //! since 2.5, inclusive          [-----------------    the seconds from 3 on, and who of second 2 is not before 2.5
 //! before 4.0           -----------)                   who still waits there, once moved on, was not seen again
 //! ```
+//!
+//! Beside the slot of a user is its life, where [`Beats`](crate::Beats) keeps it: since when it is unbroken, and which
+//! signs of it are still to be written. A slot with such signs is not freed, whoever leaves or is evicted.
 
 mod buckets;
 mod changes;
 mod graves;
 mod index;
+mod lives;
+mod living;
 mod members;
 mod name;
 mod slots;
@@ -37,6 +42,10 @@ use foldhash::fast::RandomState;
 pub use self::{
     changes::Changes,
     name::{InstallRef, MemberRef, SeenRef, UserRef},
+};
+pub(crate) use self::{
+    lives::KeptSign,
+    living::{Told, Unwritten, UserSign},
 };
 use self::{
     members::{Beat, Hashed, Members, Progress},

@@ -1,8 +1,11 @@
 //! Where the members are kept: one cache line each, in chunks that never move.
 
-use std::{array, ops};
+use std::{iter, ops};
 
-use super::name::{Kind, MemberRef};
+use super::{
+    lives::Life,
+    name::{Kind, MemberRef},
+};
 use crate::{InstallId, Member, Timestamp, UserId};
 
 /// The slots of one chunk: 64 KiB.
@@ -99,30 +102,40 @@ impl Slot {
     }
 
     pub(super) fn member(&self) -> Member {
-        // The text came in as a `MemberRef`, so it is valid text and a valid id of its kind.
         match self.kind {
             Kind::Install => Member::Install(self.install()),
-            Kind::User => Member::User(UserId::new(self.text()).expect("a valid user id")),
+            Kind::User => Member::User(self.user()),
         }
+    }
+
+    /// The id of a member that is a user.
+    pub(super) fn user(&self) -> UserId {
+        // The text came in as a `MemberRef`, so it is valid text and a valid id of its kind.
+        UserId::new(self.text()).expect("a valid user id")
     }
 
     /// The id of a member that is an install.
     pub(super) fn install(&self) -> InstallId {
-        // As in `member`: only valid ids come in.
+        // As in `user`.
         InstallId::new(self.text()).expect("a valid install id")
     }
 
     fn text(&self) -> &str {
-        // As in `member`: the bytes were cut from nothing.
+        // As in `user`: the bytes were cut from nothing.
         str::from_utf8(self.text.as_bytes()).expect("valid text")
     }
 }
 
-/// A fixed run of slots, and which of them owe a report.
+/// A fixed run of slots for members of one kind.
 #[derive(Debug)]
 struct Chunk {
     slots: Box<[Slot]>,
+    /// The lives of the users in these slots; empty until the first of them is known.
+    lives: Box<[Life]>,
+    /// Which slots owe a report.
     owing: [u64; WORDS],
+    /// Which users have beats that are not written yet.
+    pending: [u64; WORDS],
 }
 
 /// All slots. Growing adds a chunk and copies nothing; a slot keeps its number until it is released, and memory is
@@ -130,12 +143,15 @@ struct Chunk {
 #[derive(Debug)]
 pub(super) struct Slots {
     chunks: Vec<Chunk>,
-    free: u32,
+    /// The next free slot for an install, and for a user.
+    free: [u32; 2],
+    /// How many users have beats that are not written yet.
+    pending: usize,
 }
 
 impl Slots {
     pub(super) const fn new() -> Self {
-        Self { chunks: Vec::new(), free: NONE }
+        Self { chunks: Vec::new(), free: [NONE; 2], pending: 0 }
     }
 
     pub(super) fn chunks(&self) -> usize {
@@ -149,9 +165,9 @@ impl Slots {
         Some((first..).zip(slots))
     }
 
-    /// Whether the next slot takes more memory.
-    pub(super) const fn is_full(&self) -> bool {
-        self.free == NONE
+    /// Whether the next slot for a member of this kind takes more memory.
+    pub(super) const fn is_full(&self, kind: Kind) -> bool {
+        self.free[kind as usize] == NONE
     }
 
     /// A slot for a new member, of whom nothing is known yet.
@@ -160,29 +176,95 @@ impl Slots {
     ///
     /// At 4 billion members, which need 256 GiB; nothing has changed then.
     pub(super) fn insert(&mut self, member: MemberRef<'_>, hash: u32) -> u32 {
-        if self.is_full() {
-            self.grow();
+        let kind = member.kind();
+        if self.is_full(kind) {
+            self.grow(kind);
         }
-        let id = self.free;
+        let id = self.free[kind as usize];
         let slot = &mut self[id];
         let next = slot.position;
         slot.text = Text::new(member.text());
-        slot.kind = member.kind();
+        slot.kind = kind;
         slot.hash = hash;
         slot.state = State::Gone;
-        self.free = next;
+        self.free[kind as usize] = next;
         id
     }
 
-    /// Frees a slot.
+    /// Frees a slot, whose user has nothing pending.
     pub(super) fn release(&mut self, id: u32) {
         self.settle(id);
-        let free = self.free;
+        if let Some(life) = self.life_mut(id) {
+            *life = Life::UNKNOWN;
+        }
+        let kind = self[id].kind;
+        let free = self.free[kind as usize];
         let slot = &mut self[id];
         slot.text = Text::EMPTY;
         slot.state = State::Free;
         slot.position = free;
-        self.free = id;
+        self.free[kind as usize] = id;
+    }
+
+    /// What is known of the life of a user.
+    #[inline]
+    pub(super) fn life(&self, id: u32) -> Option<&Life> {
+        let id = id as usize;
+        self.chunks[id / CHUNK].lives.get(id % CHUNK)
+    }
+
+    #[inline]
+    pub(super) fn life_mut(&mut self, id: u32) -> Option<&mut Life> {
+        let id = id as usize;
+        self.chunks[id / CHUNK].lives.get_mut(id % CHUNK)
+    }
+
+    /// Gives a user this life.
+    pub(super) fn set_life(&mut self, id: u32, life: Life) {
+        let lives = &mut self.chunks[id as usize / CHUNK].lives;
+        if lives.is_empty() {
+            *lives = [Life::UNKNOWN; CHUNK].into();
+        }
+        if let Some(known) = lives.get_mut(id as usize % CHUNK) {
+            *known = life;
+        }
+        self.note_pending(id);
+    }
+
+    /// Whether the user has beats that are not written yet.
+    #[inline]
+    pub(super) fn is_pending(&self, id: u32) -> bool {
+        let (chunk, word, bit) = bit_of(id);
+        self.chunks[chunk].pending[word] & bit != 0
+    }
+
+    /// Notes whether the life of a user has anything pending, after it has changed.
+    #[inline]
+    pub(super) fn note_pending(&mut self, id: u32) {
+        let is_pending = self.life(id).is_some_and(|life| life.is_pending);
+        let (chunk, word, bit) = bit_of(id);
+        let word = &mut self.chunks[chunk].pending[word];
+        match (*word & bit != 0, is_pending) {
+            (false, true) => self.pending = self.pending.wrapping_add(1),
+            (true, false) => self.pending = self.pending.wrapping_sub(1),
+            _ => return,
+        }
+        *word ^= bit;
+    }
+
+    /// How many users have beats that are not written yet.
+    pub(super) const fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Those of one chunk; `None` where there is no such chunk.
+    pub(super) fn pending_in(&self, chunk: usize) -> Option<impl Iterator<Item = u32>> {
+        let words = &self.chunks.get(chunk)?.pending;
+        let first = u32::try_from(chunk.checked_mul(CHUNK)?).ok()?;
+        Some((first..).step_by(64).zip(words).flat_map(|(first, word)| {
+            let ones = iter::successors(Some(*word), |word| Some(word & word.wrapping_sub(1)));
+            ones.take_while(|word| *word != 0).map(move |word| first.wrapping_add(word.trailing_zeros()))
+        }))
     }
 
     /// Notes that a report is owed about the member; a departure stays owed.
@@ -213,7 +295,7 @@ impl Slots {
         u32::try_from(chunk.checked_mul(CHUNK)?.checked_add(slot)?).ok()
     }
 
-    fn grow(&mut self) {
+    fn grow(&mut self, kind: Kind) {
         let first = self.chunks.len().saturating_mul(CHUNK);
         let ids = u32::try_from(first).ok().and_then(|first| Some(first..first.checked_add(CHUNK as u32)?));
         let ids = ids.expect("fewer than 4 billion members");
@@ -224,12 +306,13 @@ impl Slots {
             hash: 0,
             queue: 0,
             position: if id == last { NONE } else { id.wrapping_add(1) },
-            kind: Kind::Install,
+            kind,
             state: State::Free,
             owed: Owed::Nothing,
         };
-        self.free = ids.start;
-        self.chunks.push(Chunk { slots: ids.map(slot).collect(), owing: array::from_fn(|_| 0) });
+        self.free[kind as usize] = ids.start;
+        let (owing, pending) = ([0; WORDS], [0; WORDS]);
+        self.chunks.push(Chunk { slots: ids.map(slot).collect(), lives: Box::default(), owing, pending });
     }
 }
 
