@@ -111,6 +111,43 @@ fn many_beats_are_judged_one_by_one_and_committed_together() {
     assert_eq!(online(&w.nodes[0], MINUTES_3), 3);
 }
 
+/// Which users are kept behind one lock is random, so there are as many as make it certain that some share one.
+#[test]
+fn who_stays_away_takes_nobody_along_who_came_at_the_same_moment() {
+    const PAIRS: usize = 500;
+    let nodes = Nodes::new(2, 60);
+    let names: Vec<_> =
+        (0..PAIRS).map(|pair| (user(&format!("away-{pair}")), user(&format!("here-{pair}")))).collect();
+    let sign = |user, secs| HeartbeatRef::of_user(UserRef::from(user)).at(at(secs));
+    let beat_all = |node: &Beats, beats: &[HeartbeatRef<'_>]| {
+        assert!(block_on(node.beat_many(beats)).expect("a store that works").iter().all(Result::is_ok));
+    };
+    beat_all(nodes.now(1_000), &names.iter().map(|(away, _)| sign(away, 1_000)).collect::<Vec<_>>());
+    assert_eq!(block_on(nodes.now(9_000).sweep(10_000)).expect("a store that works").lapsed, PAIRS as u64);
+    // On another node, a sign of life from long ago leaves them Offline.
+    let node = &nodes.nodes[1];
+    let beats: Vec<_> =
+        names.iter().flat_map(|(away, here)| [sign(away, 1_030), sign(here, 9_000)]).collect();
+    beat_all(node, &beats);
+    // A late sign counts in its own time.
+    assert_eq!(online(node, Duration::from_secs(180)), PAIRS as u64);
+    for (_, here) in &names {
+        assert!(matches!(beat(node, here.as_str()), Taken::Kept { .. }), "{here} is known to be live");
+    }
+}
+
+/// A node may have forgotten somebody who was silent, or not: what is answered does not depend on it.
+#[test]
+fn a_late_beat_of_somebody_silent_is_committed_before_the_answer() {
+    let w = Nodes::one();
+    beat(w.now(1000), "alice");
+    assert_eq!(block_on(w.now(1100).sweep(10)).expect("a store that works").lapsed, 1);
+    let alice = Heartbeat::of_user(user("alice")).at(at(1030));
+    let taken = block_on(w.now(1100).beat(alice)).expect("a store that works");
+    assert!(matches!(taken, Taken::Committed(_)), "{taken:?}");
+    assert_eq!(w.rows(&user("alice")).last(), Some(&(StateType::Offline, 1090)));
+}
+
 #[test]
 fn who_beats_is_not_overdue_among_thousands() {
     let w = Nodes::one();

@@ -49,9 +49,9 @@ impl Storage {
         match config.store() {
             StoreUrl::Memory => {
                 let store = Arc::new(MemoryStore::new());
-                let tracker =
-                    Tracker::with_policy(store.clone(), SystemClock, config.policy()).cached_by(store);
-                Ok(Self { beats: Beats::new(tracker), durability: "memory", store: Store::Memory })
+                let tracker = Tracker::with_policy(store.clone(), SystemClock, config.policy());
+                let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store);
+                Ok(Self { beats, durability: "memory", store: Store::Memory })
             }
             StoreUrl::Sqlite { path } => {
                 let sqlite = SqliteConfig::new(path).durability(config.durability());

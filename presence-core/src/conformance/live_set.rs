@@ -68,9 +68,13 @@ pub async fn a_bound_install_is_no_member(set: &dyn LiveSet) {
     touch(set, vec![seen(&phone, 1_010_001 + BINDING)]).await;
     assert_eq!(
         list(set, 0).await,
-        [(phone, at(1_010_001 + BINDING)), (alice, at(1_010_000))],
+        [(phone.clone(), at(1_010_001 + BINDING)), (alice.clone(), at(1_010_000))],
         "but one after it"
     );
+    // Reports that come late: of a login long before, and of somebody unknown before the later login.
+    touch(set, vec![bound("phone-4711", 500_000)]).await;
+    touch(set, vec![seen(&phone, 1_000_000)]).await;
+    assert_eq!(list(set, 0).await, [(alice, at(1_010_000))], "the later login is not forgotten");
 }
 
 /// See [`LiveSet::leave`](crate::LiveSet::leave).

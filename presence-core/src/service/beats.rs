@@ -15,8 +15,8 @@ use futures_util::lock::Mutex as TurnMutex;
 
 use crate::{
     Envelope, Erasure, Error, Heartbeat, HeartbeatRef, InstallId, InstallRef, LiveSet, MemberRef,
-    MemoryLiveSet, Recorded, Rejection, SeenRef, Session, Status, StoreError, Sweep, Taken, Timestamp,
-    Tracker, UserId, UserRef, Window,
+    MemoryLiveSet, Page, Place, Record, Recorded, Rejection, SeenRef, Session, Status, StoreError, Sweep,
+    Taken, Timestamp, Tracker, UserId, UserRef, Window,
     memory::live_set::{KeptSign, Told, Unwritten, UserSign},
     service::online::Counts,
     tracking::{decide::stamp, pending::Pending},
@@ -147,8 +147,9 @@ impl Beats {
     ///
     /// As [`beat`](Self::beat).
     pub async fn beat_ref(&self, heartbeat: HeartbeatRef<'_>) -> Result<Taken, Error> {
-        let stamp = stamp(heartbeat.at, self.tracker.now(), self.tracker.policy())?;
-        let owed = match self.keep(heartbeat, stamp) {
+        let now = self.tracker.now();
+        let stamp = stamp(heartbeat.at, now, self.tracker.policy())?;
+        let owed = match self.keep(heartbeat, stamp, now) {
             Kept::Done(taken) => return Ok(taken),
             Kept::Owed(owed) => owed,
         };
@@ -215,6 +216,24 @@ impl Beats {
         }))
     }
 
+    /// Everything that is stored about a user; see [`Tracker::export`]. When the user was last counted as online is
+    /// written before the first page is read, where there is a backing live set; heartbeats that are pending are not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracker::export`].
+    pub async fn export(
+        &self,
+        user: &UserId,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Page<Record, Place>, Error> {
+        if after.is_none() {
+            self.flush_own().await?;
+        }
+        self.tracker.export(user, after, limit).await
+    }
+
     /// How many users have beats in memory that are not written yet.
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -262,7 +281,7 @@ impl Beats {
 
     /// Raises a session by the pending beats of its user.
     pub(super) fn raise(&self, session: &mut Session) {
-        if let (Some(pending), _) = self.live.pending(&session.user) {
+        if let Some(pending) = self.live.pending(&session.user) {
             pending.raise(session, self.tracker.policy().heartbeat_timeout);
         }
     }
@@ -275,7 +294,7 @@ impl Beats {
     }
 
     /// Keeps a heartbeat in memory where that is enough.
-    fn keep(&self, heartbeat: HeartbeatRef<'_>, stamp: Timestamp) -> Kept {
+    fn keep(&self, heartbeat: HeartbeatRef<'_>, stamp: Timestamp, now: Timestamp) -> Kept {
         let user = match heartbeat.member {
             MemberRef::User(user) => user,
             member @ MemberRef::Install(_) => {
@@ -283,7 +302,7 @@ impl Beats {
                 return Kept::Done(Taken::Counted);
             }
         };
-        match self.live.keep(&sign(&heartbeat, user, stamp), self.tracker.policy()) {
+        match self.live.keep(&sign(&heartbeat, user, stamp), self.tracker.policy(), now) {
             Some(kept) => Kept::Done(kept.into()),
             None => Kept::Owed(Owed::new(heartbeat, user, stamp)),
         }
@@ -314,7 +333,7 @@ impl Beats {
             }
         }
         let mut owed = Vec::new();
-        let kept = self.live.keep_all(&of_users, policy);
+        let kept = self.live.keep_all(&of_users, policy, now);
         for ((place, sign), kept) in places.into_iter().zip(of_users).zip(kept) {
             match kept {
                 Some(kept) => verdicts[place] = Ok(kept.into()),
@@ -329,11 +348,12 @@ impl Beats {
     /// are now, and who is present.
     async fn commit(&self, owed: Vec<Owed>) -> Result<Vec<Result<Recorded, Rejection>>, StoreError> {
         let mut written: HashMap<UserId, (Option<Pending>, u64)> = HashMap::new();
+        let mut waiting = Waiting { live: &self.live, users: Vec::new() };
         let (mut envelopes, mut places) = (Vec::with_capacity(owed.len()), Vec::with_capacity(owed.len()));
         for Owed { envelope, .. } in &owed {
             let user = envelope.user();
             if !written.contains_key(user) {
-                let (pending, ended) = self.live.pending(user);
+                let (pending, ended) = waiting.begin(user);
                 envelopes.extend(pending.as_ref().map(|beats| beats.envelope(user)));
                 written.insert(user.clone(), (pending, ended));
             }
@@ -348,7 +368,7 @@ impl Beats {
             let user = envelope.user();
             let ended = written.get_mut(user).map(|(beats, ended)| {
                 self.live.settle(&beats.take().map(|beats| Unwritten::new(user.clone(), beats)));
-                *ended
+                ended
             });
             if let Ok(Recorded { session: Some(session), .. }) = &verdict {
                 let is_live = session.current_state.is_live();
@@ -365,6 +385,26 @@ impl Beats {
             verdicts.push(verdict);
         }
         Ok(verdicts)
+    }
+}
+
+/// Users about whom an answer of the store is waited for; it ends with this, also where the call is dropped half way.
+struct Waiting<'a> {
+    live: &'a MemoryLiveSet,
+    users: Vec<UserId>,
+}
+
+impl Waiting<'_> {
+    /// What is pending of a user, and how often it stopped being live.
+    fn begin(&mut self, user: &UserId) -> (Option<Pending>, u64) {
+        self.users.push(user.clone());
+        self.live.begin_to_wait(user)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.users.iter().for_each(|user| self.live.end_to_wait(user));
     }
 }
 

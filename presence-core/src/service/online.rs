@@ -67,7 +67,7 @@ impl Beats {
     }
 
     /// Writes the members that only this process knows of, so that an answer from elsewhere has them too.
-    async fn flush_own(&self) -> Result<(), StoreError> {
+    pub(super) async fn flush_own(&self) -> Result<(), StoreError> {
         let _flushing = self.flushing.lock().await;
         self.flush_members(&mut Flush::default()).await
     }

@@ -6,7 +6,7 @@ use crate::{StateType, Timestamp, UserId};
 
 /// The number of a session's last change. It comes from one counter for the whole store, so that it never restarts,
 /// not even after an erasure.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Version(pub i64);
 
@@ -39,6 +39,8 @@ pub struct Session {
     pub last_heartbeat: Timestamp,
     /// When the current state began: the start of the last run of equal states.
     pub last_state_change: Timestamp,
-    /// Which change this is; a commit that was decided on an older one conflicts.
+    /// Which change this is; a commit that was decided on an older one conflicts. It is not serialised: it counts what
+    /// the store wrote, whoever it was about, and says nothing of the user.
+    #[serde(skip)]
     pub version: Version,
 }

@@ -74,7 +74,7 @@ pub(crate) async fn export(
     State(state): State<AppState>,
     PathUser(user): PathUser,
 ) -> Result<Response, Problem> {
-    let first = state.tracker().export(&user, None, PAGE).await?;
+    let first = state.beats().export(&user, None, PAGE).await?;
     if first.items.is_empty() {
         return Err(super::status::unknown_user());
     }
@@ -107,7 +107,7 @@ async fn send(
             return;
         }
         let Some(place) = next else { return };
-        match state.tracker().export(&user, Some(place), PAGE).await {
+        match state.beats().export(&user, Some(place), PAGE).await {
             Ok(page) => (records, next) = (page.items, page.next),
             Err(error) => {
                 // The answer has begun: all that is left is to break it off, so that nobody takes it for whole.

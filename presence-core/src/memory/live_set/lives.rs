@@ -5,7 +5,7 @@ use std::{collections::HashMap, num::NonZeroU16, time::Duration};
 use foldhash::quality::RandomState;
 
 use crate::{
-    Session, StateType, Timestamp,
+    Session, StateType, Timestamp, is_alive,
     tracking::pending::{Pending, Sign, is_connected},
 };
 
@@ -54,15 +54,20 @@ impl Life {
     }
 
     /// Keeps a sign if the user is known to be live and the sign continues that life; `None` where it changes more.
+    ///
+    /// Of somebody who was not heard of for a whole timeout before `now`, the silence may be concluded: what comes then
+    /// is not kept, for it may change that.
     #[inline]
     pub(super) fn keep(
         &mut self,
         at: Timestamp,
         wakes_to: Option<&StateType>,
         timeout: Option<Duration>,
+        now: Timestamp,
         states: &mut States,
     ) -> Option<KeptSign> {
-        if !self.is_known || !is_connected(self.live_since, self.last, at, timeout) {
+        let is_silent = timeout.is_some_and(|limit| !is_alive(self.last, now, limit));
+        if !self.is_known || is_silent || !is_connected(self.live_since, self.last, at, timeout) {
             return None;
         }
         let wakes_to = match wakes_to {

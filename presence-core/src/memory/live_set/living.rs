@@ -49,28 +49,45 @@ pub(crate) enum Told<'a> {
 impl MemoryLiveSet {
     /// Keeps a sign of life of a user who is known to be live, until it is written; the user was here then. `None`
     /// where it may change more: then nothing was taken.
-    pub(crate) fn keep(&self, sign: &UserSign<'_>, policy: &Policy) -> Option<KeptSign> {
+    pub(crate) fn keep(&self, sign: &UserSign<'_>, policy: &Policy, now: Timestamp) -> Option<KeptSign> {
         let beat = self.user_beat(sign);
-        self.lock().keep(&beat, policy)
+        self.lock().keep(&beat, policy, now)
     }
 
     /// The same for many, in order. The lock is taken once for each 256 of them.
-    pub(crate) fn keep_all(&self, signs: &[UserSign<'_>], policy: &Policy) -> Vec<Option<KeptSign>> {
+    pub(crate) fn keep_all(
+        &self,
+        signs: &[UserSign<'_>],
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Vec<Option<KeptSign>> {
         let mut kept = Vec::with_capacity(signs.len());
         let mut beats = Vec::with_capacity(signs.len().min(BATCH));
         for batch in signs.chunks(BATCH) {
             beats.clear();
             beats.extend(batch.iter().map(|sign| self.user_beat(sign)));
-            self.lock().keep_all(&beats, policy, &mut kept);
+            self.lock().keep_all(&beats, policy, now, &mut kept);
         }
         kept
     }
 
-    /// What is not written yet of a user's beats, and the number of ends to compare with at the answer of a store.
-    pub(crate) fn pending(&self, user: &UserId) -> (Option<Pending>, u64) {
+    /// What is not written yet of a user's beats.
+    pub(crate) fn pending(&self, user: &UserId) -> Option<Pending> {
         let user = self.hashed_user(user);
-        let members = self.lock();
-        (members.pending(user), members.ended(user))
+        self.lock().pending(user)
+    }
+
+    /// The same for somebody who is about to ask a store about the user, and the number of ends to compare with at its
+    /// answer. Ends of the user are counted until [`end_to_wait`](Self::end_to_wait).
+    pub(crate) fn begin_to_wait(&self, user: &UserId) -> (Option<Pending>, u64) {
+        let hashed = self.hashed_user(user);
+        let mut members = self.lock();
+        (members.pending(hashed), members.begin_to_wait(user))
+    }
+
+    /// There is nothing more to come of what was asked about a user.
+    pub(crate) fn end_to_wait(&self, user: &UserId) {
+        self.lock().end_to_wait(user);
     }
 
     /// How many users have beats that are not written yet.
@@ -97,8 +114,9 @@ impl MemoryLiveSet {
     }
 
     /// Takes over what a store says of a session and of its user. An answer that is older than an end counts only if
-    /// it tells of one: `ended` is what [`pending`](Self::pending) said before the store was asked.
-    pub(crate) fn learn(&self, session: &Session, told: Told<'_>, ended: Option<u64>, policy: &Policy) {
+    /// it tells of one: `ended` is what [`begin_to_wait`](Self::begin_to_wait) said before the store was asked, and is
+    /// raised by an end that this answer tells of, since the answers that came with it are no older.
+    pub(crate) fn learn(&self, session: &Session, told: Told<'_>, ended: Option<&mut u64>, policy: &Policy) {
         let user = self.hashed_user(&session.user);
         let seen = match told {
             Told::Here(at, install) => {
@@ -110,13 +128,18 @@ impl MemoryLiveSet {
             Told::Left | Told::Nothing => [None, None],
         };
         let mut members = self.lock();
-        if session.current_state.is_live() && ended.is_some_and(|ended| ended != members.ended(user)) {
+        if session.current_state.is_live()
+            && ended.as_ref().is_some_and(|ended| **ended != members.ended(user))
+        {
             return;
         }
         seen.iter().flatten().for_each(|beat| members.touch_one(beat));
         members.learn(user, session, policy.heartbeat_timeout);
         if matches!(told, Told::Left) {
             members.leave(user);
+        }
+        if let Some(ended) = ended {
+            *ended = members.ended(user);
         }
     }
 

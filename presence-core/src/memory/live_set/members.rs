@@ -3,7 +3,9 @@
 mod eviction;
 mod living;
 
-use std::hint::black_box;
+use std::{collections::HashMap, hint::black_box};
+
+use foldhash::fast::RandomState;
 
 use super::{
     buckets::{Buckets, is_start, second_of},
@@ -14,16 +16,13 @@ use super::{
     name::{MemberRef, SeenRef},
     slots::{Owed, Slot, Slots, State},
 };
-use crate::{StateType, Timestamp};
+use crate::{StateType, Timestamp, UserId};
 
 /// How many members are looked at together, so that their cache misses overlap: one by one, each costs 100 ns or more.
 const GROUP: usize = 32;
 
 /// How many groups are worked through before the lock is let go: some 0.1 ms.
 const GROUPS: usize = 32;
-
-/// How many counters the ends of lives share, so that one of them stales few answers about others.
-const ENDED: usize = 64;
 
 /// A member and its hash, which is computed before the lock is taken.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +45,15 @@ pub(super) struct UserBeat<'a> {
     pub(super) install: Option<Hashed<'a>>,
     pub(super) at: Timestamp,
     pub(super) wakes_to: Option<&'a StateType>,
+}
+
+/// A user about whom somebody waits for an answer of a store.
+#[derive(Debug, Default)]
+struct Awaited {
+    /// How many wait.
+    calls: usize,
+    /// How often the user stopped being live meanwhile: an answer from before then may be stale.
+    ended: u64,
 }
 
 /// What became of a piece of work that may stop half way.
@@ -71,13 +79,15 @@ pub(super) struct Members {
     buckets: Buckets,
     graves: Graves,
     states: States,
-    /// How often somebody stopped being live, by the upper bits of the hash: an answer of a store from before then may
-    /// be stale.
-    ended: [u64; ENDED],
+    /// About whom somebody waits for an answer of a store.
+    awaited: HashMap<UserId, Awaited, RandomState>,
     /// All queues before this second are armed, but for the rest of the last of them.
     armed_to: u32,
     /// How many members at the front of the last armed queue are still to be looked at.
     unarmed: usize,
+    /// When a user was last on a present install. Few installs become members again while that is remembered, so they
+    /// are not worth a place in every slot.
+    bindings: HashMap<u32, Timestamp, RandomState>,
     /// Whether changes are kept until they are drained.
     is_recording: bool,
     /// The chunk where the next drain begins.
@@ -92,9 +102,10 @@ impl Members {
             buckets: Buckets::default(),
             graves: Graves::default(),
             states: States::new(),
-            ended: [0; ENDED],
+            awaited: HashMap::default(),
             armed_to: 0,
             unarmed: 0,
+            bindings: HashMap::default(),
             is_recording,
             drained_to: 0,
         }
@@ -128,7 +139,10 @@ impl Members {
         if let Some(id) = self.find_living(member)
             && self.slots[id].state == State::Present
         {
-            self.forget(id, self.is_recording);
+            match self.bindings.get(&id).copied() {
+                Some(bound) => self.bind(id, bound),
+                None => self.forget(id, self.is_recording),
+            }
         }
     }
 
@@ -240,7 +254,11 @@ impl Members {
                     self.buckets.remove(from);
                 }
             }
-            State::Bound | State::Gone | State::Free => self.buckets.add(second_of(at)),
+            State::Bound => {
+                self.bindings.insert(id, last);
+                self.buckets.add(second_of(at));
+            }
+            State::Gone | State::Free => self.buckets.add(second_of(at)),
         }
         self.place(id, State::Present, at);
     }
@@ -248,12 +266,16 @@ impl Members {
     /// Notes that a user was on an install at `at`.
     fn bind(&mut self, id: u32, at: Timestamp) {
         let slot = &self.slots[id];
+        let mut latest = at;
         match slot.state {
             State::Bound if at <= slot.last => return,
-            State::Present => self.buckets.remove(second_of(slot.last)),
+            State::Present => {
+                self.buckets.remove(second_of(slot.last));
+                latest = self.bindings.remove(&id).map_or(at, |bound| bound.max(at));
+            }
             State::Bound | State::Gone | State::Free => {}
         }
-        self.place(id, State::Bound, at);
+        self.place(id, State::Bound, latest);
     }
 
     /// Gives a member its state and instant, and a place in a queue where it needs another one.
@@ -283,6 +305,7 @@ impl Members {
         let slot = &self.slots[id];
         if slot.state == State::Present {
             self.buckets.remove(second_of(slot.last));
+            self.bindings.remove(&id);
         }
         self.dequeue(id);
         if is_departure {

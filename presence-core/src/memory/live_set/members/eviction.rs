@@ -62,6 +62,7 @@ impl Members {
     /// Takes a dead member out of its grave: it is absent then, as if it had been forgotten alone.
     #[cold]
     pub(super) fn exhume(&mut self, id: u32) {
+        self.bindings.remove(&id);
         let slot = &mut self.slots[id];
         slot.state = State::Gone;
         let (position, owed) = (slot.position, slot.owed);

@@ -9,9 +9,9 @@ use super::{
         name::{MemberRef, UserRef},
         slots::{Owed, State},
     },
-    ENDED, GROUP, Hashed, Members, UserBeat,
+    GROUP, Hashed, Members, UserBeat,
 };
-use crate::{Policy, Session, Timestamp, tracking::pending::Pending};
+use crate::{Policy, Session, Timestamp, UserId, tracking::pending::Pending};
 
 impl Members {
     /// Keeps heartbeats, in order: what each came to, or `None` for one that has to be committed and was not taken.
@@ -19,6 +19,7 @@ impl Members {
         &mut self,
         beats: &[UserBeat<'_>],
         policy: &Policy,
+        now: Timestamp,
         kept: &mut Vec<Option<KeptSign>>,
     ) {
         for group in beats.chunks(GROUP) {
@@ -34,14 +35,19 @@ impl Members {
                 black_box(user.and_then(|id| self.slots.life(id)).map(Life::last));
             }
             for ((user, install), beat) in guesses.into_iter().zip(group) {
-                kept.push(self.keep_guessed(beat, user, install, policy));
+                kept.push(self.keep_guessed(beat, user, install, policy, now));
             }
         }
     }
 
     /// Keeps one heartbeat.
-    pub(in super::super) fn keep(&mut self, beat: &UserBeat<'_>, policy: &Policy) -> Option<KeptSign> {
-        self.keep_guessed(beat, None, None, policy)
+    pub(in super::super) fn keep(
+        &mut self,
+        beat: &UserBeat<'_>,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Option<KeptSign> {
+        self.keep_guessed(beat, None, None, policy, now)
     }
 
     #[inline(always)]
@@ -51,13 +57,14 @@ impl Members {
         user: Option<u32>,
         install: Option<u32>,
         policy: &Policy,
+        now: Timestamp,
     ) -> Option<KeptSign> {
         let id = match user {
             Some(id) if self.slots[id].is(beat.user.member) => id,
             _ => self.find(beat.user)?,
         };
         let life = self.slots.life_mut(id)?;
-        let kept = life.keep(beat.at, beat.wakes_to, policy.heartbeat_timeout, &mut self.states)?;
+        let kept = life.keep(beat.at, beat.wakes_to, policy.heartbeat_timeout, now, &mut self.states)?;
         self.slots.note_pending(id);
         if self.graves.holds(id, &self.slots[id]) {
             self.exhume(id);
@@ -120,9 +127,25 @@ impl Members {
         self.life_changed(id);
     }
 
-    /// How often somebody like this user stopped being live.
-    pub(in super::super) const fn ended(&self, user: Hashed<'_>) -> u64 {
-        self.ended[ended_of(user)]
+    /// Begins to wait for an answer of the store about a user, and says what [`ended`](Self::ended) says now.
+    pub(in super::super) fn begin_to_wait(&mut self, user: &UserId) -> u64 {
+        let awaited = self.awaited.entry(user.clone()).or_default();
+        awaited.calls = awaited.calls.saturating_add(1);
+        awaited.ended
+    }
+
+    /// Waits no more.
+    pub(in super::super) fn end_to_wait(&mut self, user: &UserId) {
+        let Some(awaited) = self.awaited.get_mut(user) else { return };
+        awaited.calls = awaited.calls.saturating_sub(1);
+        if awaited.calls == 0 {
+            self.awaited.remove(user);
+        }
+    }
+
+    /// How often a user about whom somebody waits stopped being live since.
+    pub(in super::super) fn ended(&self, user: Hashed<'_>) -> u64 {
+        self.awaited.get(user.member.text()).map_or(0, |awaited| awaited.ended)
     }
 
     /// Takes over what a store says of the session of a user. Of one who is no member nothing is remembered: the next
@@ -147,9 +170,10 @@ impl Members {
         self.life_changed(id);
     }
 
-    const fn end(&mut self, user: Hashed<'_>) {
-        let ended = &mut self.ended[ended_of(user)];
-        *ended = ended.wrapping_add(1);
+    fn end(&mut self, user: Hashed<'_>) {
+        if let Some(awaited) = self.awaited.get_mut(user.member.text()) {
+            awaited.ended = awaited.ended.wrapping_add(1);
+        }
     }
 
     /// Somebody who is absent was kept only for what was pending.
@@ -160,9 +184,4 @@ impl Members {
             self.release(id);
         }
     }
-}
-
-/// The counter that a user shares.
-const fn ended_of(user: Hashed<'_>) -> usize {
-    user.hash as usize % ENDED
 }

@@ -7,14 +7,23 @@ use super::*;
 /// An entry of the oracle.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Entry {
-    Present(Timestamp),
+    /// Seen last, and when a user was on it before that.
+    Present(Timestamp, Option<Timestamp>),
     Bound(Timestamp),
 }
 
 impl Entry {
     fn at(self) -> Timestamp {
         match self {
-            Self::Present(at) | Self::Bound(at) => at,
+            Self::Present(at, _) | Self::Bound(at) => at,
+        }
+    }
+
+    /// What another live set is told of it.
+    fn told(self) -> Self {
+        match self {
+            Self::Present(at, _) => Self::Present(at, None),
+            Self::Bound(_) => self,
         }
     }
 }
@@ -29,15 +38,16 @@ impl Oracle {
             Seen::Member { member, at, floor } => {
                 let next = match self.0.get(member) {
                     Some(Entry::Bound(bound)) if bound >= floor => Entry::Bound(*bound),
-                    Some(Entry::Present(last)) => Entry::Present(*at.max(last)),
-                    _ => Entry::Present(*at),
+                    Some(Entry::Bound(bound)) => Entry::Present(*at, Some(*bound)),
+                    Some(Entry::Present(last, bound)) => Entry::Present(*at.max(last), *bound),
+                    None => Entry::Present(*at, None),
                 };
                 (member.clone(), next)
             }
             Seen::Bound { install, at } => {
                 let member = Member::Install(install.clone());
                 let bound = match self.0.get(&member) {
-                    Some(Entry::Bound(bound)) => *at.max(bound),
+                    Some(Entry::Bound(bound) | Entry::Present(_, Some(bound))) => *at.max(bound),
                     _ => *at,
                 };
                 (member, Entry::Bound(bound))
@@ -47,9 +57,11 @@ impl Oracle {
     }
 
     fn leave(&mut self, member: &Member) {
-        if matches!(self.0.get(member), Some(Entry::Present(_))) {
-            self.0.remove(member);
-        }
+        match self.0.get(member) {
+            Some(Entry::Present(_, Some(bound))) => self.0.insert(member.clone(), Entry::Bound(*bound)),
+            Some(Entry::Present(_, None)) => self.0.remove(member),
+            _ => None,
+        };
     }
 
     fn list(&self, since: Timestamp, after: Option<&Member>, limit: usize) -> Vec<(Member, Timestamp)> {
@@ -57,7 +69,7 @@ impl Oracle {
         written.sort_by(|a, b| a.0.cmp(&b.0));
         let after = after.map(Member::to_string).unwrap_or_default();
         let listed = written.into_iter().filter_map(|(member, entry)| match entry {
-            Entry::Present(last) if *last >= since && member > after => {
+            Entry::Present(last, _) if *last >= since && member > after => {
                 Some((Member::parse(&member).unwrap(), *last))
             }
             _ => None,
@@ -80,10 +92,10 @@ impl Oracle {
         }
         for (member, at) in &changes.seen {
             let last = match self.0.get(member) {
-                Some(Entry::Present(last)) => *at.max(last),
+                Some(Entry::Present(last, _)) => *at.max(last),
                 _ => *at,
             };
-            self.0.insert(member.clone(), Entry::Present(last));
+            self.0.insert(member.clone(), Entry::Present(last, None));
         }
         for (install, at) in &changes.bound {
             self.0.insert(Member::Install(install.clone()), Entry::Bound(*at));
@@ -197,7 +209,7 @@ fn check(steps: Vec<Step>, is_recording: bool) -> Result<(), TestCaseError> {
             }
             Step::LastSeen(member) => {
                 let expected = oracle.0.get(&member).and_then(|entry| match entry {
-                    Entry::Present(last) => Some(*last),
+                    Entry::Present(last, _) => Some(*last),
                     Entry::Bound(_) => None,
                 });
                 prop_assert_eq!(set.last_seen((&member).into()), expected);
@@ -235,7 +247,7 @@ fn check(steps: Vec<Step>, is_recording: bool) -> Result<(), TestCaseError> {
         for (member, entry) in &oracle.0 {
             let heard = mirror.0.get(member).copied();
             prop_assert!(
-                heard == Some(*entry) || heard.is_some_and(|heard| heard.at() < evicted_to),
+                heard == Some(entry.told()) || heard.is_some_and(|heard| heard.at() < evicted_to),
                 "{} is {:?}, heard {:?}",
                 member,
                 entry,
