@@ -2,7 +2,10 @@
 
 use presence_server::serve::Limits;
 
-use crate::server::{Answer, Server, post};
+use crate::{
+    client::{Answer, post},
+    server::Server,
+};
 
 fn statuses(answers: &[Answer]) -> Vec<u16> {
     answers.iter().map(|answer| answer.status).collect()

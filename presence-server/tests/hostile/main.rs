@@ -2,6 +2,7 @@
 //! written, and everybody else is served.
 
 mod broken;
+mod client;
 mod server;
 mod slow;
 mod table;
@@ -9,10 +10,7 @@ mod table;
 use presence_server::serve::Limits;
 use serde_json::Value;
 
-use crate::{
-    server::{Server, post},
-    table::Case,
-};
+use crate::{client::post, server::Server, table::Case};
 
 /// Sends a case, and gives what is wrong with what came of it.
 async fn refused(server: &Server, case: &Case) -> Result<(), String> {

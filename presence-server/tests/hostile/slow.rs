@@ -5,7 +5,7 @@ use std::time::Duration;
 use presence_server::serve::Limits;
 use tokio::{io::AsyncWriteExt, sync::watch, task::JoinSet, time::Instant};
 
-use crate::server::{Client, Server};
+use crate::{client::Client, server::Server};
 
 /// The limits that the test waits for; all others are the real ones.
 const HEAD: Duration = Duration::from_millis(300);

@@ -1,7 +1,7 @@
 //! Bodies that are no report, do not end, or say what a report cannot say.
 
 use super::Case;
-use crate::server::post;
+use crate::client::post;
 
 const REPORT: &str = "/users/mallory/checkpoints";
 

@@ -6,7 +6,7 @@ pub(crate) mod items;
 pub(crate) mod taken;
 mod targets;
 
-use crate::server::post;
+use crate::client::post;
 
 /// What is sent, and what must come back.
 pub(crate) struct Case {
@@ -41,7 +41,7 @@ pub(crate) fn refused(now: i64) -> Vec<Case> {
 }
 
 /// A text for a path: every byte that is no letter or digit is percent-encoded.
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     let escape = |byte: u8| {
         if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
     };

@@ -1,7 +1,7 @@
 //! What looks odd or stands exactly at a limit, and is taken.
 
 use super::{Case, encoded};
-use crate::server::post;
+use crate::client::post;
 
 /// Requests and their statuses; users differ, so that none depends on another.
 pub(crate) fn cases(now: i64) -> Vec<Case> {

@@ -1,7 +1,7 @@
 //! Paths, queries and headers that no route takes.
 
 use super::{Case, encoded};
-use crate::server::post;
+use crate::client::post;
 
 /// User ids as they stand in a path.
 const USERS: &[&str] = &[

@@ -1,0 +1,131 @@
+//! Names and contents that stores have stumbled over.
+
+/// Users as clients name them. Some look the same, and some are the same to a collation, but not to us.
+pub(crate) const USERS: [&str; 28] = [
+    "alice",
+    "Alice",
+    "bob",
+    "b\u{f6}b",
+    "bo\u{308}b",
+    "b b",
+    "a/b",
+    "100%",
+    "o'brien",
+    "\"quoted\"",
+    "back\\slash",
+    "{}",
+    "null",
+    "0",
+    "-1",
+    "007",
+    "u:alice",
+    "i:phone-4711",
+    "\u{65e5}\u{672c}",
+    "\u{1f600}",
+    "\u{feff}mark",
+    "no\u{200b}width",
+    "\u{202e}right",
+    "stra\u{df}e",
+    "STRASSE",
+    "\u{130}stanbul",
+    "--; DROP TABLE checkpoints",
+    "a+b",
+];
+
+/// Names that are refused.
+pub(crate) const NOBODY: [&str; 8] = [" alice", "alice ", ".", "..", "a\0b", "a\nb", "\u{a0}alice", "\u{85}"];
+
+pub(crate) const STATES: [&str; 14] = [
+    "Online",
+    "Offline",
+    "Idle",
+    "Working",
+    "Sleeping",
+    "Gaming",
+    "offline",
+    "OFFLINE",
+    "\u{e9}tat",
+    "e\u{301}tat",
+    "in a meeting",
+    "'",
+    "\u{1f3ae}",
+    "a%20b",
+];
+
+pub(crate) const INSTALLS: [&str; 6] =
+    ["phone-4711", "PHONE-4711", "--------", "________", "00000000", "tablet_0815-tablet"];
+
+pub(crate) const ZONES: [&str; 12] = [
+    "UTC",
+    "Asia/Shanghai",
+    "America/New_York",
+    "Europe/London",
+    "Australia/Lord_Howe",
+    "Asia/Kathmandu",
+    "Pacific/Apia",
+    "America/St_Johns",
+    "Africa/Casablanca",
+    "Mars",
+    "Europe/london",
+    "..%2Fetc%2Fpasswd",
+];
+
+/// Contents that are kept as they are meant.
+pub(crate) const CONTENTS: [&str; 38] = [
+    "null",
+    "true",
+    "0",
+    "-0",
+    "-0.0",
+    "1.0",
+    "1e300",
+    "-1E+300",
+    "1e-300",
+    "5e-324",
+    "1e-400",
+    "1.7976931348623157e308",
+    "0.1",
+    "0.30000000000000004",
+    "123456789012345678.0",
+    "9007199254740993",
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551615",
+    "-9223372036854775808",
+    r#""""#,
+    r#"" ""#,
+    r#""\u0041\u00e9\ud83d\ude00""#,
+    r#""\u2028\u2029\u007f\u0080""#,
+    r#""\u0001\b\f\n\r\t\/\\\"""#,
+    r#""'; DROP TABLE checkpoints; --""#,
+    r#""\\u0000""#,
+    r#""\ufeff\ufffe\uffff""#,
+    "[]",
+    "{}",
+    "[[],{},null,[null]]",
+    r#"{"b":1,"a":2,"B":3,"A":4,"\u00e9":5,"e\u0301":6,"":7}"#,
+    r#"{ "b" : [ 1 , 2.50 , 1e2 ] , "aa" : { "z" : null , "y" : false } }"#,
+    r#"{"10":1,"9":2,"1":3}"#,
+    r#"{"battery":85,"device":"MacBook"}"#,
+    "[1,1.0,1e0,10e-1]",
+    r#"{"__proto__":{"constructor":"x"},"$where":"1"}"#,
+    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+];
+
+/// Contents that are refused.
+pub(crate) const NO_CONTENTS: [&str; 14] = [
+    r#""\u0000""#,
+    r#"{"\u0000":1}"#,
+    r#""\ud800""#,
+    r#""\udc00\ud800""#,
+    r#"{"a":1,"a":1}"#,
+    r#"{"\u0061":1,"a":2}"#,
+    "18446744073709551616",
+    "-9223372036854775809",
+    "1e309",
+    "01",
+    "NaN",
+    "'a'",
+    "[1,]",
+    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+];
