@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::Write as _,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -9,6 +10,9 @@ use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 /// The header of a request id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The most hexadecimal digits of a number.
+const HEX: usize = 16;
 
 /// A name that the client gave, or else one of ours: 1 to 64 of ASCII letters, digits, `-`, `_` and `.`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -62,8 +66,12 @@ impl RequestIds {
 
     pub(crate) fn next(&self) -> RequestId {
         let number = self.given.fetch_add(1, Ordering::Relaxed);
-        let id = HeaderValue::try_from(format!("{:x}-{number:x}", self.first));
-        // Hexadecimal digits are a header's value.
+        let mut text = [0; 2 * HEX + 1];
+        let mut rest = &mut text[..];
+        // There is room for both numbers, and hexadecimal digits are a header's value.
+        let written = write!(rest, "{:x}-{number:x}", self.first).map(|()| rest.len());
+        let length = written.map_or(0, |left| 2 * HEX + 1 - left);
+        let id = HeaderValue::from_bytes(&text[..length]);
         RequestId(id.unwrap_or(HeaderValue::from_static("-")))
     }
 }

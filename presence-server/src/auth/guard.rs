@@ -1,13 +1,20 @@
 //! The credential that a group of routes asks for, before anything else of a request is looked at.
 
-use std::net::SocketAddr;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    net::SocketAddr,
+    task::{Context, Poll},
+};
 
 use axum::{
     Router,
-    extract::{ConnectInfo, Request, State},
-    middleware::{Next, from_fn_with_state},
+    extract::{ConnectInfo, Request},
     response::{IntoResponse, Response},
+    routing::{Route, future::RouteFuture},
 };
+use futures_util::future::Either;
+use tower::{Layer, Service};
 
 use super::{Denied, Principal, tokens::ADMIN};
 use crate::{AppState, problem::Problem};
@@ -40,9 +47,7 @@ impl Credential {
     pub(crate) fn guard(self, routes: Router<AppState>, state: &AppState) -> Router<AppState> {
         match self {
             Self::Open => routes,
-            Self::Token => routes.route_layer(from_fn_with_state(state.clone(), token)),
-            Self::AdminToken => routes.route_layer(from_fn_with_state(state.clone(), admin_token)),
-            Self::OperationsKey => routes.route_layer(from_fn_with_state(state.clone(), operations_key)),
+            credential => routes.route_layer(Guard { credential, state: state.clone() }),
         }
     }
 }
@@ -54,32 +59,63 @@ const REFUSED: &str = r#"Bearer error="invalid_token""#;
 /// The key of an operator has no registered scheme.
 const KEY: &str = "ApiKey";
 
-async fn token(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    match principal(&state, &request) {
-        Ok(principal) => {
-            request.extensions_mut().insert(principal);
-            next.run(request).await
-        }
-        Err(problem) => problem.into_response(),
+/// Lets a request through to its route, or answers it.
+#[derive(Clone, Debug)]
+struct Guard {
+    credential: Credential,
+    state: AppState,
+}
+
+impl Layer<Route> for Guard {
+    type Service = Guarded;
+
+    fn layer(&self, inner: Route) -> Guarded {
+        Guarded { inner, guard: self.clone() }
     }
 }
 
-async fn admin_token(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    match principal(&state, &request) {
-        Ok(principal) if principal.is_admin() => {
-            request.extensions_mut().insert(principal);
-            next.run(request).await
+impl Guard {
+    fn admit(&self, request: &mut Request) -> Result<(), Problem> {
+        let state = &self.state;
+        match self.credential {
+            Credential::Open => Ok(()),
+            Credential::Token | Credential::AdminToken => {
+                let principal = principal(state, request)?;
+                if self.credential == Credential::AdminToken && !principal.is_admin() {
+                    return Err(Problem::forbidden());
+                }
+                request.extensions_mut().insert(principal);
+                Ok(())
+            }
+            Credential::OperationsKey if state.settings().access.operations_need_key() => {
+                operator(state, request)
+            }
+            Credential::OperationsKey => Ok(()),
         }
-        Ok(_) => Problem::forbidden().into_response(),
-        Err(problem) => problem.into_response(),
     }
 }
 
-async fn operations_key(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let needs_key = state.settings().access.operations_need_key();
-    match if needs_key { operator(&state, &request) } else { Ok(()) } {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+/// A route behind its guard. Not `from_fn`, which boxes and clones what stands behind it for each request.
+#[derive(Clone, Debug)]
+struct Guarded {
+    inner: Route,
+    guard: Guard,
+}
+
+impl Service<Request> for Guarded {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<RouteFuture<Infallible>, Ready<Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request>::poll_ready(&mut self.inner, cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        match self.guard.admit(&mut request) {
+            Ok(()) => Either::Left(self.inner.call(request)),
+            Err(problem) => Either::Right(ready(Ok(problem.into_response()))),
+        }
     }
 }
 

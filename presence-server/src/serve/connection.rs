@@ -51,7 +51,8 @@ impl Connections {
     ) -> Self {
         let mut http = Builder::new();
         http.timer(TokioTimer::new())
-            // `Socket` has the two limits apart, and refuses what passes the others: this is the net below it.
+            // `Socket` has the two limits apart, and refuses what passes the others: this is the net below it. It also
+            // is what wakes a connection that has become idle.
             .header_read_timeout(limits.keep_alive.saturating_add(limits.header_timeout))
             .max_header_size(limits.head_bytes)
             .max_headers(limits.max_headers)
