@@ -9,7 +9,8 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     PostgresStore,
-    codec::{self, checkpoint_columns, session_columns},
+    codec::{self, checkpoint_columns, event_columns, region_columns, session_columns},
+    day::Day,
     error::Fault,
 };
 
@@ -49,35 +50,44 @@ pub(crate) const HISTORY: &str = concat!(
 );
 /// Kind by kind, each from its own key on; `$2` is the kind of the record before, -1 for none.
 pub(crate) const EXPORT: &str = concat!(
-    "SELECT * FROM (
-    SELECT 0 AS kind, ",
+    "SELECT kind, ",
     session_columns!(),
-    ", NULL::bigint AS id, NULL::text AS state, NULL::bigint AS timestamp, NULL::text AS content,
-        NULL::text AS source, NULL::bigint AS proof_at,
-        NULL::text AS key, NULL::bytea AS fingerprint, NULL::boolean AS created
-    FROM user_sessions s WHERE s.user_id = $1 AND $2 < 0
-    UNION ALL
-    SELECT 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, m.last_seen, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM online_members m WHERE m.member = 'u:' || $1 AND m.last_seen >= 0 AND $2 < 1
-    UNION ALL (
-        SELECT 2, NULL, NULL, NULL, NULL, NULL, t.duration_ms, t.state, NULL, NULL, NULL, NULL, t.state, NULL, NULL
-        FROM state_totals t WHERE t.user_id = $1 AND t.duration_ms <> 0 AND t.state > $3 AND $2 <= 2
-        ORDER BY t.state LIMIT $7
-    )
-    UNION ALL (
-        SELECT 3, NULL, NULL, NULL, NULL, NULL, ",
+    ", m.last_seen, t.state, t.duration_ms, ",
     checkpoint_columns!(),
-    ", NULL, NULL, NULL
-        FROM checkpoints c WHERE c.user_id = $1 AND (c.timestamp, c.id) > ($4, $5) AND $2 <= 3
-        ORDER BY c.timestamp, c.id LIMIT $7
-    )
-    UNION ALL (
-        SELECT 4, NULL, NULL, NULL, NULL, NULL, r.checkpoint_id, NULL, NULL, NULL, NULL, NULL,
-            r.event_id, r.fingerprint, r.created
-        FROM requests r WHERE r.user_id = $1 AND r.event_id > $6
-        ORDER BY r.event_id LIMIT $7
-    )
-) record ORDER BY kind, key COLLATE \"C\", timestamp, id LIMIT $7"
+    ", r.event_id, r.fingerprint, r.checkpoint_id, r.created, ",
+    region_columns!(),
+    ", d.day, d.install_id, ",
+    event_columns!(),
+    " FROM generate_series(0, 6) kind
+LEFT JOIN LATERAL (
+    SELECT * FROM user_sessions WHERE user_id = $1 AND kind = 0 AND $2 < 0 LIMIT 1
+) s ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM online_members WHERE member = 'u:' || $1 AND last_seen >= 0 AND kind = 1 AND $2 < 1 LIMIT 1
+) m ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM state_totals WHERE user_id = $1 AND duration_ms <> 0 AND state > $3 AND kind = 2 AND $2 <= 2
+    ORDER BY state LIMIT $10
+) t ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM checkpoints WHERE user_id = $1 AND (timestamp, id) > ($4, $5) AND kind = 3 AND $2 <= 3
+    ORDER BY timestamp, id LIMIT $10
+) c ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM requests WHERE user_id = $1 AND event_id > $6 AND kind = 4 AND $2 <= 4
+    ORDER BY event_id LIMIT $10
+) r ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM daily_sightings
+    WHERE user_id = $1 AND user_id <> '' AND (day, install_id) > ($7, $8) AND kind = 5 AND $2 <= 5
+    ORDER BY day, install_id LIMIT $10
+) d ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM analytics_event_log WHERE user_id = $1 AND event_id > $9 AND kind = 6
+    ORDER BY event_id LIMIT $10
+) l ON true
+WHERE num_nonnulls(s.version, m.last_seen, t.duration_ms, c.id, r.checkpoint_id, d.day, l.id) > 0
+ORDER BY kind, t.state, c.timestamp, c.id, r.event_id, d.day, d.install_id, l.event_id LIMIT $10"
 );
 
 #[async_trait]
@@ -177,55 +187,65 @@ async fn export(
 ) -> Result<Vec<Record>, Fault> {
     // Each kind begins before its first key, but the one that the last page ended in.
     let (mut total, mut checkpoint, mut request) = ("", (-1, 0), "");
-    let kind = match after {
-        None => -1,
-        Some(Place::Session) => 0,
-        Some(Place::Online) => 1,
-        Some(Place::Total(state)) => {
-            total = state.as_str();
-            2
+    let (mut sighting, mut event) = ((Day::before_all(), ""), "");
+    let mut first = -1;
+    if let Some(after) = after {
+        first = kind(after);
+        match after {
+            Place::Session | Place::Online => {}
+            Place::Total(state) => total = state.as_str(),
+            Place::Checkpoint(at, id) => checkpoint = (at.as_millis(), id.get()),
+            Place::Request(event_id) => request = event_id.as_str(),
+            Place::Sighting(day, install) => sighting = (Day(*day), install.as_str()),
+            Place::Event(event_id) => event = event_id.as_str(),
         }
-        Some(Place::Checkpoint(at, id)) => {
-            checkpoint = (at.as_millis(), id.get());
-            3
-        }
-        Some(Place::Request(event_id)) => {
-            request = event_id.as_str();
-            4
-        }
-        // Events and what follows from them are not kept here.
-        Some(Place::Sighting(..) | Place::Event(_)) => return Ok(Vec::new()),
-    };
+    }
     let statement = || {
-        let export = sqlx::query(EXPORT).bind(user.as_str()).bind(kind).bind(total);
-        export.bind(checkpoint.0).bind(checkpoint.1).bind(request).bind(codec::limit(limit))
+        let export = sqlx::query(EXPORT).bind(user.as_str()).bind(first).bind(total);
+        let export = export.bind(checkpoint.0).bind(checkpoint.1).bind(request);
+        export.bind(sighting.0).bind(sighting.1).bind(event).bind(codec::limit(limit))
     };
     let rows = store.connections.rows(statement).await?;
     rows.iter().map(|row| record(row, user)).collect()
 }
 
+/// The number of a kind of records in [`EXPORT`].
+const fn kind(place: &Place) -> i32 {
+    match place {
+        Place::Session => 0,
+        Place::Online => 1,
+        Place::Total(_) => 2,
+        Place::Checkpoint(..) => 3,
+        Place::Request(_) => 4,
+        Place::Sighting(..) => 5,
+        Place::Event(_) => 6,
+    }
+}
+
 fn record(row: &PgRow, user: &UserId) -> Result<Record, Fault> {
     const SESSION: usize = 1;
-    const CHECKPOINT: usize = 6;
-    const STATE: usize = 7;
-    const TIMESTAMP: usize = 8;
-    const KEY: usize = 12;
-    const FINGERPRINT: usize = 13;
-    const CREATED: usize = 14;
-    Ok(match row.try_get(0)? {
+    const ONLINE: usize = 6;
+    const TOTAL: usize = 7;
+    const CHECKPOINT: usize = 9;
+    const REQUEST: usize = 15;
+    const SIGHTING: usize = 19;
+    const EVENT: usize = 27;
+    Ok(match row.try_get::<i32, _>(0)? {
         0 => Record::Session(codec::session(row, SESSION, user.clone())?),
-        1 => Record::Online { last_seen: codec::timestamp(row, TIMESTAMP, "online_members.last_seen")? },
+        1 => Record::Online { last_seen: codec::timestamp(row, ONLINE, "online_members.last_seen")? },
         2 => {
-            let state = codec::state(row, STATE, "state_totals.state")?;
-            Record::Total { state, duration_ms: row.try_get(CHECKPOINT)? }
+            let state = codec::state(row, TOTAL, "state_totals.state")?;
+            Record::Total { state, duration_ms: row.try_get(TOTAL + 1)? }
         }
         3 => Record::Checkpoint(codec::checkpoint(row, CHECKPOINT, user)?),
-        _ => {
-            let event_id =
-                EventId::new(row.try_get::<&str, _>(KEY)?).map_err(Fault::rejected("requests.event_id"))?;
-            let fingerprint = codec::fingerprint(row, FINGERPRINT)?;
-            let request = Request { event_id, fingerprint, created: row.try_get(CREATED)? };
-            Record::Request { request, checkpoint: codec::id(row, CHECKPOINT, "requests.checkpoint_id")? }
+        4 => {
+            let event_id = EventId::new(row.try_get::<&str, _>(REQUEST)?)
+                .map_err(Fault::rejected("requests.event_id"))?;
+            let fingerprint = codec::fingerprint(row, REQUEST + 1, "requests.fingerprint")?;
+            let request = Request { event_id, fingerprint, created: row.try_get(REQUEST + 3)? };
+            Record::Request { request, checkpoint: codec::id(row, REQUEST + 2, "requests.checkpoint_id")? }
         }
+        5 => Record::Sighting(codec::sighting(row, SIGHTING, user.clone())?),
+        _ => Record::Event(codec::event(row, EVENT, Some(user.clone()))?),
     })
 }

@@ -9,7 +9,7 @@ use sqlx::Row;
 use crate::{
     PostgresStore,
     codec::{self, session_columns},
-    commit,
+    commit, eraser,
     error::Fault,
     load,
     waves::waves,
@@ -36,9 +36,6 @@ pub(crate) const OVERDUE: &str = concat!(
     ", s.user_id FROM user_sessions s WHERE s.current_state <> 'Offline' AND s.last_heartbeat < $1
     ORDER BY s.last_heartbeat, s.user_id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
 );
-/// Waits for the commits and folds that are under way, and lets none begin: each holds a lock on this table that allows all but
-/// this one, and takes its snapshot after it.
-pub(crate) const HOLD_COMMITS: &str = "LOCK TABLE erased_users IN EXCLUSIVE MODE";
 pub(crate) const ERASE: &str = "WITH session AS (
     DELETE FROM user_sessions WHERE user_id = $1
 ), total AS (
@@ -49,15 +46,24 @@ pub(crate) const ERASE: &str = "WITH session AS (
     DELETE FROM summary_marks WHERE user_id = $1
 ), member AS (
     DELETE FROM online_members WHERE member = 'u:' || $1
+), stale AS (
+    UPDATE activity_days a SET changes = a.changes + 1 WHERE a.day IN (
+        SELECT d.day FROM daily_sightings d JOIN store_meta m ON m.id = 1
+        WHERE d.user_id = $1 AND d.user_id <> '' AND (m.kept_from IS NULL OR m.kept_from <= d.day)
+    )
+), sighting AS (
+    DELETE FROM daily_sightings WHERE user_id = $1 AND user_id <> ''
 ), checkpoint AS (
     DELETE FROM checkpoints WHERE user_id = $1 RETURNING 1
 ), request AS (
     DELETE FROM requests WHERE user_id = $1 RETURNING 1
+), event AS (
+    DELETE FROM analytics_event_log WHERE user_id = $1 RETURNING 1
 ), tombstone AS (
     INSERT INTO erased_users (user_hash, at) VALUES ($2, $3)
     ON CONFLICT (user_hash) DO UPDATE SET at = greatest(erased_users.at, excluded.at)
 )
-SELECT (SELECT count(*) FROM checkpoint), (SELECT count(*) FROM request)";
+SELECT (SELECT count(*) FROM checkpoint), (SELECT count(*) FROM request), (SELECT count(*) FROM event)";
 
 #[async_trait]
 impl CheckpointStore for PostgresStore {
@@ -108,15 +114,9 @@ async fn overdue(store: &PostgresStore, cutoff: Timestamp, limit: usize) -> Resu
 
 async fn erase(store: &PostgresStore, user: &UserId, at: Timestamp) -> Result<Erasure, Fault> {
     let hash = store.eraser.hash(user);
-    let mut loan = store.connections.borrow_tried().await?;
-    loan.rows(sqlx::query("BEGIN")).await?;
-    loan.rows(sqlx::query(HOLD_COMMITS)).await?;
     let erase = sqlx::query(ERASE).bind(user.as_str()).bind(hash.as_slice()).bind(at.as_millis());
-    let rows = loan.rows(erase).await?;
-    loan.rows(sqlx::query("COMMIT")).await?;
-    loan.give_back();
+    let rows = eraser::alone(store, erase).await?;
     let [row] = rows.as_slice() else { return Err(Fault::Call("an erasure without an answer")) };
     let count = |index| row.try_get::<i64, _>(index).map(i64::unsigned_abs);
-    // Events of the log are not kept here.
-    Ok(Erasure { checkpoints: count(0)?, requests: count(1)?, ..Erasure::default() })
+    Ok(Erasure { checkpoints: count(0)?, requests: count(1)?, events: count(2)? })
 }

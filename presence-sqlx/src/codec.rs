@@ -1,12 +1,14 @@
 //! Between rows and types.
 
+use chrono::NaiveDate;
 use presence_core::{
-    Checkpoint, CheckpointId, Content, Fingerprint, Member, Session, Source, StateType, Timestamp, UserId,
-    Version,
+    ActiveUsers, Checkpoint, CheckpointId, Content, DayMark, EventId, EventLog, EventName, EventProperties,
+    EventRank, Fingerprint, InstallId, Member, Region, RegionName, RegionRef, Session, Sighting, Source,
+    StateType, Timestamp, UserId, Version,
 };
 use sqlx::{Row, postgres::PgRow};
 
-use crate::error::Fault;
+use crate::{day::Day, error::Fault};
 
 /// The columns that [`session`] reads, of the table `s`.
 macro_rules! session_columns {
@@ -20,7 +22,25 @@ macro_rules! checkpoint_columns {
         "c.id, c.state, c.timestamp, c.content::text AS content, c.source, c.proof_at"
     };
 }
-pub(crate) use {checkpoint_columns, session_columns};
+/// The columns that [`mark`] reads, of the tables `a` and `f`.
+macro_rules! mark_columns {
+    () => {
+        "a.day, coalesce(f.version, 0), a.changes, a.folded"
+    };
+}
+/// The columns that [`regions`] and [`region_refs`] read, of the table `d`.
+macro_rules! region_columns {
+    () => {
+        "d.province, d.province_at, d.province_rank, d.city, d.city_at, d.city_rank"
+    };
+}
+/// The columns that [`event`] reads, of the table `l`.
+macro_rules! event_columns {
+    () => {
+        "l.id, l.event_id, l.install_id, l.event_name, l.event_time, l.created_at, l.properties::text"
+    };
+}
+pub(crate) use {checkpoint_columns, event_columns, mark_columns, region_columns, session_columns};
 
 /// The session whose columns begin at `first`.
 pub(crate) fn session(row: &PgRow, first: usize, user: UserId) -> Result<Session, Fault> {
@@ -79,10 +99,98 @@ pub(crate) fn member(row: &PgRow, index: usize) -> Result<Member, Fault> {
     Member::parse(row.try_get(index)?).map_err(Fault::rejected("online_members.member"))
 }
 
-pub(crate) fn fingerprint(row: &PgRow, index: usize) -> Result<Fingerprint, Fault> {
-    let bytes: &[u8] = row.try_get(index)?;
-    let bytes = bytes.try_into().map_err(|_| Fault::unknown("requests.fingerprint"))?;
-    Ok(Fingerprint(u128::from_be_bytes(bytes)))
+pub(crate) fn fingerprint(row: &PgRow, index: usize, column: &'static str) -> Result<Fingerprint, Fault> {
+    Ok(Fingerprint(number(row.try_get(index)?, column)?))
+}
+
+/// 16 bytes as a number.
+fn number(bytes: &[u8], column: &'static str) -> Result<u128, Fault> {
+    Ok(u128::from_be_bytes(bytes.try_into().map_err(|_| Fault::unknown(column))?))
+}
+
+/// The event whose columns begin at `first`.
+pub(crate) fn event(row: &PgRow, first: usize, user: Option<UserId>) -> Result<EventLog, Fault> {
+    let properties: Option<&str> = row.try_get(first + 6)?;
+    let properties = properties.map(EventProperties::from_stored).transpose();
+    let event_id = EventId::new(row.try_get::<&str, _>(first + 1)?);
+    let name = EventName::new(row.try_get::<&str, _>(first + 3)?);
+    Ok(EventLog {
+        id: row.try_get(first)?,
+        event_id: event_id.map_err(Fault::rejected("analytics_event_log.event_id"))?,
+        user,
+        install: install(row, first + 2, "analytics_event_log.install_id")?,
+        name: name.map_err(Fault::rejected("analytics_event_log.event_name"))?,
+        at: timestamp(row, first + 4, "analytics_event_log.event_time")?,
+        created_at: timestamp(row, first + 5, "analytics_event_log.created_at")?,
+        properties: properties.map_err(Fault::rejected("analytics_event_log.properties"))?,
+    })
+}
+
+/// The sighting of a user whose columns begin at `first`: the regions, the day, the install.
+pub(crate) fn sighting(row: &PgRow, first: usize, user: UserId) -> Result<Sighting, Fault> {
+    let (province, city) = regions(row, first)?;
+    Ok(Sighting {
+        day: day(row, first + 6)?,
+        install: install(row, first + 7, "daily_sightings.install_id")?,
+        user: Some(user),
+        province,
+        city,
+    })
+}
+
+/// The province and the city.
+fn regions(row: &PgRow, first: usize) -> Result<(Option<Region>, Option<Region>), Fault> {
+    let region = |region: RegionRef<'_>| {
+        let name =
+            RegionName::parse(region.name).ok_or_else(|| Fault::unknown("daily_sightings.province or city"));
+        Ok::<_, Fault>(Region { at: region.at, rank: region.rank, name: name? })
+    };
+    let (province, city) = region_refs(row, first)?;
+    Ok((province.map(region).transpose()?, city.map(region).transpose()?))
+}
+
+/// The same, as they stand in what the server sent.
+pub(crate) fn region_refs(
+    row: &PgRow,
+    first: usize,
+) -> Result<(Option<RegionRef<'_>>, Option<RegionRef<'_>>), Fault> {
+    let region = |index: usize| {
+        let Some(name) = row.try_get(index)? else { return Ok(None) };
+        let at = timestamp(row, index + 1, "daily_sightings.province_at or city_at")?;
+        let rank = number(row.try_get(index + 2)?, "daily_sightings.province_rank or city_rank")?;
+        Ok::<_, Fault>(Some(RegionRef { at, rank: EventRank(rank), name }))
+    };
+    Ok((region(first)?, region(first + 3)?))
+}
+
+/// The mark whose columns begin at `first`.
+pub(crate) fn mark(row: &PgRow, first: usize) -> Result<DayMark, Fault> {
+    Ok(DayMark {
+        day: day(row, first)?,
+        version: row.try_get(first + 1)?,
+        changes: row.try_get(first + 2)?,
+        folded: row.try_get(first + 3)?,
+    })
+}
+
+pub(crate) fn active_users(row: &PgRow, first: usize) -> Result<ActiveUsers, Fault> {
+    let count: i64 = row.try_get(first)?;
+    ActiveUsers::from_stored(count.unsigned_abs(), row.try_get(first + 1)?, row.try_get(first + 2)?)
+        .map_err(Fault::rejected("analytics_daily_active_users.dau_by_province or dau_by_city"))
+}
+
+pub(crate) fn day(row: &PgRow, index: usize) -> Result<NaiveDate, Fault> {
+    let Day(day) = row.try_get(index)?;
+    Ok(day)
+}
+
+pub(crate) fn install(row: &PgRow, index: usize, column: &'static str) -> Result<InstallId, Fault> {
+    InstallId::new(row.try_get::<&str, _>(index)?).map_err(Fault::rejected(column))
+}
+
+/// A count as PostgreSQL takes it.
+pub(crate) fn count(count: u64) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }
 
 /// The place of an item in a batch, which the server counts from one.

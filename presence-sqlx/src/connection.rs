@@ -115,6 +115,16 @@ impl Connections {
         }
     }
 
+    /// All rows of a statement that is not repeated, because its answer counts.
+    pub(crate) async fn once(&self, statement: Statement<'_>) -> Result<Vec<PgRow>, Fault> {
+        let mut rows = Vec::new();
+        let push = |row| {
+            rows.push(row);
+            Ok(())
+        };
+        self.borrow_tried().await?.run_last(statement, push).await.map(|()| rows)
+    }
+
     /// Borrows a connection. Unless it is given back it is closed, and with it whatever transaction it was in.
     pub(crate) async fn borrow(&self) -> Result<Loan, Fault> {
         Ok(Loan { connection: Some(self.pool.acquire().await?), patience: self.patience })

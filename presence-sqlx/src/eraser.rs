@@ -3,11 +3,18 @@
 use hmac::{Hmac, KeyInit, Mac};
 use presence_core::UserId;
 use sha2::Sha256;
-use sqlx::Row;
+use sqlx::{Row, postgres::PgRow};
 
-use crate::{connection::Connections, error::Fault};
+use crate::{
+    PostgresStore,
+    connection::{Connections, Statement},
+    error::Fault,
+};
 
 pub(crate) const KEY: &str = "SELECT erasure_key FROM store_meta WHERE id = 1";
+/// Waits for the commits, folds and appends that are under way, and lets none begin: each holds a lock on this table
+/// that allows all but this one, and takes its snapshot after it.
+pub(crate) const HOLD_WRITES: &str = "LOCK TABLE erased_users IN EXCLUSIVE MODE";
 
 /// Knows the key under which user ids are hashed.
 #[derive(Debug)]
@@ -26,4 +33,16 @@ impl Eraser {
     pub(crate) fn hash(&self, user: &UserId) -> [u8; 32] {
         self.mac.clone().chain_update(user.as_str()).finalize().into_bytes().into()
     }
+}
+
+/// Runs a statement while nothing else is written that it must be told apart from, and not once more where the
+/// connection breaks: its answer counts.
+pub(crate) async fn alone(store: &PostgresStore, statement: Statement<'_>) -> Result<Vec<PgRow>, Fault> {
+    let mut loan = store.connections.borrow_tried().await?;
+    loan.rows(sqlx::query("BEGIN")).await?;
+    loan.rows(sqlx::query(HOLD_WRITES)).await?;
+    let rows = loan.rows(statement).await?;
+    loan.rows(sqlx::query("COMMIT")).await?;
+    loan.give_back();
+    Ok(rows)
 }

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod activity_query;
+mod activity_store;
+mod append;
 mod checkpoint_query;
 mod checkpoint_store;
 mod clock;
@@ -7,6 +10,7 @@ mod codec;
 mod commit;
 mod config;
 mod connection;
+mod day;
 mod eraser;
 mod error;
 mod live_set;
@@ -14,6 +18,7 @@ mod load;
 mod migrate;
 #[cfg(test)]
 mod plans;
+mod snapshot_store;
 mod store;
 mod summary_cache;
 mod wakes;

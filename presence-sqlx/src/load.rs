@@ -155,7 +155,7 @@ fn add_row(context: &mut Context, row: &PgRow, ask: &Ask) -> Result<(), Fault> {
 
 /// Adds a request that was answered.
 fn add_request(context: &mut Context, row: &PgRow, ask: &Ask, event_id: &EventId) -> Result<(), Fault> {
-    let fingerprint = codec::fingerprint(row, column::FINGERPRINT)?;
+    let fingerprint = codec::fingerprint(row, column::FINGERPRINT, "requests.fingerprint")?;
     let request = Request { event_id: event_id.clone(), fingerprint, created: row.try_get(column::CREATED)? };
     context.requests.push((request, codec::checkpoint(row, column::CHECKPOINT, &ask.user)?));
     Ok(())

@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "state_summaries",
         sql: include_str!("../migrations/002_state_summaries.sql"),
     },
+    Migration { version: 3, name: "activity", sql: include_str!("../migrations/003_activity.sql") },
 ];
 
 /// "PRESENCE": the number of the lock, one per database.
@@ -119,13 +120,13 @@ fn checksum(sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
-    use presence_core::{CheckpointQuery, SummaryCache, UserId, Version, Window};
+    use presence_core::{ActivityStore, CheckpointQuery, SummaryCache, UserId, Version, Window};
     use presence_postgres_testing::Database;
 
     use super::*;
     use crate::{PostgresConfig, PostgresStore};
 
-    const NEXT: Migration = Migration { version: 3, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
+    const NEXT: Migration = Migration { version: 4, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
 
     async fn connect(database: &Database) -> PgConnection {
         let config = PostgresConfig::new(database.url()).unwrap();
@@ -154,9 +155,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_database_of_an_earlier_version_keeps_its_rows() {
+        for version in 1..MIGRATIONS.len() {
+            keeps_its_rows(version).await;
+        }
+    }
+
+    async fn keeps_its_rows(version: usize) {
         let database = Database::create();
         let mut connection = connect(&database).await;
-        run(&mut connection, Some("presence"), &MIGRATIONS[..1]).await.unwrap();
+        run(&mut connection, Some("presence"), &MIGRATIONS[..version]).await.unwrap();
         database.psql(
             "INSERT INTO presence.checkpoints (id, user_id, state, timestamp, source)
              VALUES (nextval('presence.checkpoint_id'), 'alice', 'Working', 1000, 'client');
@@ -167,6 +174,7 @@ mod tests {
         assert_eq!(store.history(&alice, Window::all(), None, 10).await.unwrap().len(), 1);
         let kept = store.kept(&alice, Window::all()).await.unwrap().unwrap();
         assert_eq!((kept.version, kept.days.len()), (Version(1), 0));
+        assert_eq!(store.stale(10).await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -179,7 +187,7 @@ mod tests {
         }
         let applied =
             database.psql("SELECT version, name FROM presence._presence_migrations ORDER BY version");
-        assert_eq!(applied, "1|checkpoints\n2|state_summaries");
+        assert_eq!(applied, "1|checkpoints\n2|state_summaries\n3|activity");
         assert_eq!(database.psql("SELECT count(*) FROM presence.store_meta"), "1");
     }
 
@@ -201,16 +209,16 @@ mod tests {
         assert_eq!(database.psql("SELECT to_regclass('presence.a') IS NULL"), "t");
         let all: Vec<_> = first.chain([NEXT]).collect();
         run(&mut connect(&database).await, Some("presence"), &all).await.unwrap();
-        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "3");
+        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "4");
     }
 
     #[tokio::test]
     async fn a_newer_database_is_refused() {
         let database = Database::create();
         let mut connection = migrated(&database).await;
-        database.psql("INSERT INTO presence._presence_migrations VALUES (3, 'more', '')");
+        database.psql("INSERT INTO presence._presence_migrations VALUES (4, 'more', '')");
         let refused = run(&mut connection, Some("presence"), MIGRATIONS).await;
-        assert!(matches!(refused, Err(OpenError::Newer { found: 3, known: 2 })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::Newer { found: 4, known: 3 })), "{refused:?}");
     }
 
     #[tokio::test]

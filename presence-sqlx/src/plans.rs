@@ -5,8 +5,9 @@ use presence_postgres_testing::Database;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
 
 use crate::{
-    PostgresConfig, PostgresStore, checkpoint_query as query, checkpoint_store as store, clock, commit,
-    connection::Statement, eraser, live_set as live, load, summary_cache as summary,
+    PostgresConfig, PostgresStore, activity_query, activity_store as activity, append,
+    checkpoint_query as query, checkpoint_store as store, clock, commit, connection::Statement, day::Day,
+    eraser, live_set as live, load, snapshot_store as snapshot, summary_cache as summary,
 };
 
 const STATEMENTS: &[&str] = &[
@@ -16,7 +17,7 @@ const STATEMENTS: &[&str] = &[
     commit::COMMIT,
     store::TOUCH,
     store::OVERDUE,
-    store::HOLD_COMMITS,
+    eraser::HOLD_WRITES,
     store::ERASE,
     query::TOTALS,
     query::STATES,
@@ -31,6 +32,18 @@ const STATEMENTS: &[&str] = &[
     summary::MARKS,
     summary::KEEP,
     summary::KEPT,
+    append::APPEND,
+    activity::STALE,
+    activity::MARKS,
+    activity::SIGHTINGS,
+    activity::SAVE,
+    activity::MOVE_HORIZON,
+    activity::RETIRE,
+    activity_query::DAYS,
+    activity_query::EVENTS,
+    snapshot::KEEP,
+    snapshot::SNAPSHOTS,
+    snapshot::DISCARD,
 ];
 
 async fn migrated(database: &Database) -> (PostgresStore, PgConnection) {
@@ -108,7 +121,8 @@ async fn no_statement_reads_a_long_history() {
         assert!(read.await < FEW, "history, {round}");
         let read = pages(&mut connection, query::EXPORT, |statement| {
             let export = statement.bind("long").bind(3).bind("").bind(MIDDLE).bind(0_i64);
-            export.bind("").bind(10_i64)
+            let day = Day("1970-01-01".parse().unwrap());
+            export.bind("").bind(day).bind("").bind("").bind(10_i64)
         });
         assert!(read.await < FEW, "export, {round}");
         let read = pages(&mut connection, query::TOTALS, |statement| statement.bind("long"));

@@ -15,7 +15,4 @@ fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test);
 }
 
-// Those of activity are not kept here.
-presence_core::checkpoint_tests!(fresh, run);
-presence_core::live_set_tests!(fresh, run);
-presence_core::summary_tests!(fresh, run);
+presence_core::conformance_tests!(fresh, run);
