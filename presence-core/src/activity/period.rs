@@ -99,6 +99,11 @@ impl Period {
         self.last
     }
 
+    /// All of them, in order.
+    pub fn days(self) -> impl Iterator<Item = NaiveDate> {
+        self.first.iter_days().take_while(move |day| *day <= self.last)
+    }
+
     /// Whether a day is one of them.
     #[must_use]
     pub fn contains(self, day: NaiveDate) -> bool {

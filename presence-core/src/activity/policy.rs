@@ -59,6 +59,9 @@ pub struct ActivityPolicy {
     pub late_window: Option<Duration>,
     /// A stamp up to this far ahead of the clock is taken as now; beyond, it is refused. Default 300 s.
     pub max_future: Duration,
+    /// How old the figures of a day are at least before a refold counts it anew, so that a busy day is not counted all
+    /// the time. Default zero.
+    pub refold_after: Duration,
     /// How long events are kept; older ones are not counted when they come. Figures stay. `None`: for ever. Default
     /// `None`.
     pub keep_events: Option<Duration>,
@@ -110,6 +113,7 @@ impl Default for ActivityPolicy {
             zone: Zone::utc(),
             late_window: Some(hours(72)),
             max_future: Duration::from_secs(300),
+            refold_after: Duration::ZERO,
             keep_events: None,
             keep_snapshots: None,
         }

@@ -172,9 +172,10 @@ impl Activity {
         Ok(verdicts)
     }
 
-    /// Counts at most `limit` days anew on which something came that is not counted yet, the newest first. Any number
-    /// of refolds may run at once, anywhere; where another one was faster, a day is left to the next call. Today and
-    /// the days of the late window come first each time, so a limit above their number lets older days through.
+    /// Counts at most `limit` days anew on which something came that is not counted yet, the newest first; a day whose
+    /// figures are younger than [`refold_after`](ActivityPolicy::refold_after) waits. Any number of refolds may run at
+    /// once, anywhere; where another one was faster, a day is left to the next call. Today and the days of the late
+    /// window come first each time, so a limit above their number lets older days through.
     ///
     /// # Errors
     ///
@@ -183,10 +184,44 @@ impl Activity {
         let stale = self.shared.store.stale(limit).await?;
         let mut refold = Refold { days: 0, more: stale.len() >= limit };
         for mark in stale {
-            let is_saved = self.fold_day(mark).await?;
+            let is_saved = self.is_due(&mark).await? && self.fold_day(mark).await?;
             refold.days = refold.days.saturating_add(is_saved.into());
         }
         Ok(refold)
+    }
+
+    /// How many days have something that is not counted yet; those beyond `limit` are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn stale_days(&self, limit: usize) -> Result<usize, StoreError> {
+        Ok(self.shared.store.stale(limit).await?.len())
+    }
+
+    /// Gives figures to those of the last `days` days before today on which nobody came, so that a series has no holes,
+    /// and says to how many. Days before the first one that has figures there are left alone: nothing is made up of the
+    /// time before there was anybody to count.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; some of the days may have their figures. Catching up again is safe.
+    pub async fn catch_up(&self, days: u16) -> Result<u64, StoreError> {
+        let yesterday = self.today().pred_opt();
+        let Some(Ok(period)) = yesterday.map(|yesterday| Period::trailing(days, yesterday)) else {
+            return Ok(0);
+        };
+        let known = self.shared.store.day_marks(period).await?;
+        let mark_of = |day: NaiveDate| known.days.iter().find(|mark| mark.day == day);
+        let since_first = period.days().skip_while(|day| mark_of(*day).is_none_or(|mark| mark.version == 0));
+        // What is stale is counted by a refold, and what a zone skipped was no day.
+        let is_hole =
+            |day: &NaiveDate| mark_of(*day).is_none() && !self.policy().zone.day(*day).spans().is_empty();
+        let mut filled = 0_u64;
+        for day in since_first.filter(is_hole) {
+            filled = filled.saturating_add(self.fold_day(DayMark::new(day)).await?.into());
+        }
+        Ok(filled)
     }
 
     /// Counts a day anew, whether or not something came, and gives its figures. They replace what was there and add one
@@ -285,7 +320,21 @@ impl Activity {
     ///
     /// The store failed: it was not kept, or where it [`is_retryable`](StoreError::is_retryable), it is unknown.
     pub async fn snapshot(&self, online_count: u64, window: TimeWindow) -> Result<bool, StoreError> {
-        let at = OnlineSnapshot::minute(self.now());
+        self.snapshot_at(self.now(), online_count, window).await
+    }
+
+    /// The same for the minute of another instant: for replaying what happened earlier.
+    ///
+    /// # Errors
+    ///
+    /// As of [`snapshot`](Self::snapshot).
+    pub async fn snapshot_at(
+        &self,
+        at: Timestamp,
+        online_count: u64,
+        window: TimeWindow,
+    ) -> Result<bool, StoreError> {
+        let at = OnlineSnapshot::minute(at);
         self.shared.snapshots.keep_snapshot(OnlineSnapshot { at, online_count, window }).await
     }
 
@@ -312,8 +361,8 @@ impl Activity {
         Ok(history.finish())
     }
 
-    /// Lets go of at most `limit` events, sightings and snapshots that the policy no longer keeps. Days that still have
-    /// something to count are counted first; figures stay.
+    /// Lets go of at most `limit` events, sightings and snapshots that the policy no longer keeps. Those of their days
+    /// that still have something to count are counted first; figures stay.
     ///
     /// # Errors
     ///
@@ -323,8 +372,7 @@ impl Activity {
         let now = self.now();
         let mut retained = Retained::default();
         if let Some(horizon) = policy.horizon(now) {
-            let refold = self.refold(limit).await?;
-            if refold.more {
+            if self.settle(horizon.day, limit).await? {
                 return Ok(Retained { more: true, ..retained });
             }
             let retired = store.retire(horizon, limit).await?;
@@ -338,6 +386,33 @@ impl Activity {
         retained.more =
             gone.saturating_add(usize::try_from(retained.snapshots).unwrap_or(usize::MAX)) >= limit;
         Ok(retained)
+    }
+
+    /// Counts at most `limit` days before `day` that have something to count, and says whether there may be more.
+    async fn settle(&self, day: NaiveDate, limit: usize) -> Result<bool, StoreError> {
+        let stale = self.shared.store.stale(PAGE).await?;
+        // Newest first: where not all are seen, those before `day` are behind the others.
+        let is_cut = stale.len() >= PAGE;
+        let due: Vec<_> = stale.into_iter().filter(|mark| is_cut || mark.day < day).take(limit).collect();
+        let more = is_cut || due.len() >= limit;
+        for mark in due {
+            self.fold_day(mark).await?;
+        }
+        Ok(more)
+    }
+
+    /// Whether the figures of a day are old enough to be counted anew, or there are none.
+    async fn is_due(&self, mark: &DayMark) -> Result<bool, StoreError> {
+        let Parts { query, policy, .. } = &*self.shared;
+        if policy.refold_after.is_zero() || mark.version == 0 {
+            return Ok(true);
+        }
+        let Ok(period) = Period::day(mark.day) else { return Ok(false) };
+        let now = self.now();
+        // A clock that was set back does not make a day wait for it.
+        let is_young =
+            |day: &StoredDay| day.calculated_at <= now && now.since(day.calculated_at) < policy.refold_after;
+        Ok(!query.days(period).await?.iter().any(is_young))
     }
 
     /// The marks of a period whose events are all there.

@@ -373,7 +373,7 @@ fn what_is_old_goes_and_its_figures_stay() {
     assert_eq!(retain(&world), presence_core::Retained::default());
     world.now("2025-01-31T23:59:59Z");
     assert_eq!(retain(&world).events, 0, "its last hours are within 30 days");
-    assert_eq!(world.stats(TODAY).expect("counted, before anything goes").active.count, 3);
+    assert_eq!(world.stats(TODAY), None, "what stays is left to a refold");
     world.now("2025-02-01T00:00:00Z");
     let (mut steps, mut gone) = (0, (0, 0));
     loop {
@@ -396,6 +396,68 @@ fn what_is_old_goes_and_its_figures_stay() {
     let verdicts = world.ingest(vec![event("9/D").at(at("2025-01-01T12:00:00Z"))]);
     assert_eq!(code(&verdicts[0]), "stored");
     assert_eq!(world.count(TODAY), 3);
+}
+
+#[test]
+fn a_busy_day_waits_until_its_figures_are_a_minute_old_and_a_quiet_one_does_not() {
+    let minute = Duration::from_secs(60);
+    let world = World::with_policy(ActivityPolicy { refold_after: minute, ..ActivityPolicy::default() });
+    world.then("7/A");
+    assert_eq!(world.refold(), 1, "a day without figures waits for nothing");
+    world.then("8/B");
+    world.now("2025-01-01T12:00:59.999Z");
+    assert_eq!((world.refold(), world.stats(TODAY).expect("figures").active.count), (0, 1));
+    assert_eq!(block_on(world.activity.stale_days(10)).expect("a store that works"), 1);
+    // Somebody comes late to yesterday, of which there are no figures.
+    world.ingest(vec![event("8/B").at(at("2024-12-31T12:00:00Z"))]);
+    assert_eq!(world.refold(), 1);
+    world.now("2025-01-01T12:01:00Z");
+    assert_eq!((world.refold(), world.stats(TODAY).expect("figures").active.count), (1, 2));
+    assert_eq!(block_on(world.activity.stale_days(10)).expect("a store that works"), 0);
+
+    world.then("9/C");
+    world.now("2025-01-01T11:00:00Z");
+    assert_eq!(world.refold(), 1, "a clock that was set back keeps nobody waiting for it");
+}
+
+#[test]
+fn days_on_which_nobody_came_are_caught_up_after_the_first_day_and_a_week_back() {
+    let world = World::new();
+    let catch_up = || block_on(world.activity.catch_up(7)).expect("a store that works");
+    assert_eq!(catch_up(), 0, "nobody was ever counted");
+    world.then("7/A");
+    world.refold();
+    world.now("2025-01-02T00:10:00Z");
+    assert_eq!(catch_up(), 0, "today is not over");
+    world.now("2025-01-05T00:10:00Z");
+    world.ingest(vec![event("8/B").at(at("2025-01-03T12:00:00Z"))]);
+    assert_eq!(catch_up(), 2, "what is stale is left to a refold");
+    assert_eq!(catch_up(), 0);
+    let counts = |from: &str, to: &str| {
+        let period = Period::new(day(from), day(to)).expect("a period");
+        let stats = block_on(world.activity.stats(period)).expect("a store that works");
+        let counts = stats.into_iter().map(|stats| (stats.active.count, stats.version));
+        counts.collect::<Vec<_>>()
+    };
+    assert_eq!(counts("2024-12-01", "2025-01-31"), [(1, 1), (0, 1), (0, 1)]);
+    assert_eq!(world.count("2025-01-03"), 1);
+    // After two weeks without a server, a week of them is beyond reach, and there is nothing to begin with.
+    world.now("2025-01-12T00:10:00Z");
+    assert_eq!(catch_up(), 0);
+    world.then("7/A");
+    world.refold();
+    world.now("2025-01-14T00:10:00Z");
+    assert_eq!(catch_up(), 1);
+    assert_eq!(counts("2025-01-05", "2025-01-31"), [(1, 1), (0, 1)]);
+
+    // A day that the zone skipped never was.
+    let world = World::in_zone("Pacific/Apia");
+    world.now("2011-12-29T12:00:00Z");
+    world.then("7/A");
+    world.refold();
+    world.now("2012-01-02T12:00:00Z");
+    let filled = block_on(world.activity.catch_up(7)).expect("a store that works");
+    assert_eq!((filled, world.stats("2011-12-30"), world.stats("2011-12-31").is_some()), (3, None, true));
 }
 
 #[test]
