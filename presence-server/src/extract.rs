@@ -1,6 +1,6 @@
 //! Requests, parsed: what does not parse is a problem, and no handler runs.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 use axum::{
     body::{Body, to_bytes},
@@ -8,11 +8,12 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
 };
 use bytes::Bytes;
+use chrono::{DateTime, NaiveDate};
 use http_body_util::LengthLimitError;
 use presence_core::{EventId, Rejection, Timestamp, UserId};
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Unexpected, Visitor},
+    de::{DeserializeOwned, IntoDeserializer, Unexpected, Visitor},
 };
 use utoipa::{
     IntoParams, ToSchema as _,
@@ -293,7 +294,70 @@ impl Visitor<'_> for WholeVisitor {
     }
 }
 
+/// A user id as text or as a whole number, which is read as its digits.
+// Not an untagged enum: that keeps a copy of the value until one of its shapes fits.
+pub(crate) struct Name<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameVisitor)
+    }
+}
+
+impl From<Whole> for Name<'_> {
+    fn from(Whole(number): Whole) -> Self {
+        Self(Cow::Owned(number.to_string()))
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text or a whole number")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(name)))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(name.to_owned())))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Name<'de>, E> {
+        Whole::deserialize(number.into_deserializer()).map(Name::from)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Name<'de>, E> {
+        Whole::deserialize(number.into_deserializer()).map(Name::from)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Name<'de>, E> {
+        Whole::deserialize(number.into_deserializer()).map(Name::from)
+    }
+}
+
 /// A stamp in Unix seconds.
 pub(crate) fn seconds(secs: Option<i64>) -> Result<Option<Timestamp>, Problem> {
     Ok(secs.map(Timestamp::from_secs).transpose()?)
+}
+
+/// A stamp in RFC 3339, with any offset; what is finer than a millisecond is cut off.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, Problem> {
+    let invalid = |_| {
+        let code = Rejection::InvalidTimestamp.code();
+        Problem::bad_request(code, "a time is written like 2024-05-31T13:20:00Z; + is %2B in a query")
+    };
+    Ok(Timestamp::from_datetime(DateTime::parse_from_rfc3339(text).map_err(invalid)?.to_utc())?)
+}
+
+/// A day as `YYYY-MM-DD`, and in no other way.
+pub(crate) fn day(text: &str) -> Result<NaiveDate, Problem> {
+    let day = text.parse().ok().filter(|day: &NaiveDate| day.to_string() == text);
+    day.ok_or_else(|| {
+        Problem::bad_request(Rejection::InvalidDay.code(), "a day is one of the calendar, written YYYY-MM-DD")
+    })
 }

@@ -1,4 +1,4 @@
-//! What the server does by itself: flush, sweep, sum up, forget. Each job is a step that a test can take.
+//! What the server does by itself: flush, sweep, sum up, count, forget. Each job is a step that a test can take.
 
 use std::{
     future::Future,
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use presence_core::{StoreError, Vigil};
+use presence_core::{Retained, StoreError, TimeWindow, Timestamp, Vigil};
 use presence_sqlx::PostgresClock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,10 @@ use crate::{AppState, metrics::Job};
 
 /// How many silences or members one step concludes or forgets before it lets others write.
 const STEP: usize = 1_000;
+/// How many days one step counts anew: more than have news in a late window of 72 h.
+const DAYS: usize = 8;
+/// How many days back are looked at for those on which nobody came.
+const MISSED_DAYS: u16 = 7;
 
 /// Writes the heartbeats that are in memory; says of how many users.
 ///
@@ -136,6 +140,61 @@ pub async fn summarise(state: &AppState) -> Result<u64, StoreError> {
     step(state, Job::Summarise, summarise).await
 }
 
+/// Counts the days anew on which something came, the newest first, and says how many it counted. A day whose figures are
+/// young waits, as [`refold_after`](presence_core::ActivityPolicy::refold_after) says.
+///
+/// # Errors
+///
+/// The store failed; the next step goes on.
+pub async fn refold(state: &AppState) -> Result<u64, StoreError> {
+    let refold = async { state.activity().refold(DAYS).await.map(|refold| refold.days) };
+    step(state, Job::Refold, refold).await
+}
+
+/// Gives figures to those of the last seven days on which nobody came; says to how many.
+///
+/// # Errors
+///
+/// The store failed; the next step goes on.
+pub async fn catch_up(state: &AppState) -> Result<u64, StoreError> {
+    step(state, Job::CatchUp, state.activity().catch_up(MISSED_DAYS)).await
+}
+
+/// Keeps how many are online in this minute; says 1, or 0 where somebody was faster.
+///
+/// # Errors
+///
+/// The store failed: the minute may stay without.
+pub async fn snapshot(state: &AppState) -> Result<u64, StoreError> {
+    let snapshot = async {
+        let length = state.tracker().policy().online_window;
+        let window = TimeWindow::from_secs(i64::try_from(length.as_secs()).unwrap_or(i64::MAX));
+        let window = window.map_err(StoreError::backend)?;
+        let count = state.beats().online_count(length).await?;
+        state.activity().snapshot(count, window).await.map(u64::from)
+    };
+    step(state, Job::Snapshot, snapshot).await
+}
+
+/// Lets go of events, sightings and snapshots that are older than they are kept, slice by slice; says of how many.
+///
+/// # Errors
+///
+/// The store failed; the next step goes on.
+pub async fn retain(state: &AppState) -> Result<u64, StoreError> {
+    let retain = async {
+        let mut gone = 0_u64;
+        loop {
+            let Retained { events, sightings, snapshots, more } = state.activity().retain(STEP).await?;
+            gone = [gone, events, sightings, snapshots].into_iter().fold(0, u64::saturating_add);
+            if !more {
+                return Ok(gone);
+            }
+        }
+    };
+    step(state, Job::Retain, retain).await
+}
+
 /// Asks the database for the time, by which all its servers stamp.
 ///
 /// # Errors
@@ -154,25 +213,84 @@ async fn step(
     state.metrics().jobs.step(job, step, || state.tracker().now()).await
 }
 
-/// Takes a step at every interval until `stop`. A failed step is logged, and taken again at the next interval.
-pub(crate) async fn every<F>(
+/// When the next step of a job is taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rhythm {
+    /// So long after the last one began; at once, where that one took longer.
+    Every(Duration),
+    /// So long after the last one ended, and longer where that one took long: at most a twentieth of the time is work.
+    Sparing(Duration),
+    /// At each multiple of the interval by the wall clock, so that nodes meet, and a minute's step is taken in its first
+    /// second.
+    OnTheClock(Duration),
+}
+
+impl Rhythm {
+    /// How long to wait after a step that took `took`, at `now`.
+    fn pause(self, took: Duration, now: Timestamp) -> Duration {
+        match self {
+            Self::Every(interval) => interval.saturating_sub(took),
+            Self::Sparing(interval) => interval.max(took.saturating_mul(19)),
+            Self::OnTheClock(interval) => {
+                let past = now.since(Timestamp::MIN).as_nanos().checked_rem(interval.as_nanos()).unwrap_or(0);
+                interval.saturating_sub(Duration::from_nanos(u64::try_from(past).unwrap_or(0)))
+            }
+        }
+    }
+
+    /// The same before the first step.
+    fn delay(self, now: Timestamp) -> Duration {
+        match self {
+            Self::Every(_) | Self::Sparing(_) => Duration::ZERO,
+            Self::OnTheClock(_) => self.pause(Duration::ZERO, now),
+        }
+    }
+}
+
+/// Takes a step whenever `rhythm` says, until `stop`. A failed step is logged, and taken again the next time.
+pub(crate) async fn repeat<F>(
     name: &'static str,
-    interval: Duration,
+    rhythm: Rhythm,
+    now: impl Fn() -> Timestamp,
     stop: CancellationToken,
     mut step: impl FnMut() -> F,
 ) where
     F: Future<Output = Result<u64, StoreError>>,
 {
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pause = rhythm.delay(now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(pause) => {}
         }
+        let begun = Instant::now();
         match step().await {
             Ok(done) => tracing::debug!(job = name, done, "step"),
             Err(error) => tracing::error!(job = name, %error, "step failed"),
         }
+        pause = rhythm.pause(begun.elapsed(), now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_begins_again_when_its_rhythm_says() {
+        let (at, secs) = (|millis| Timestamp::from_millis(millis).unwrap(), Duration::from_secs);
+        let every = Rhythm::Every(secs(60));
+        assert_eq!((every.delay(at(0)), every.pause(secs(10), at(0))), (secs(0), secs(50)));
+        assert_eq!(every.pause(secs(61), at(0)), secs(0));
+
+        let sparing = Rhythm::Sparing(secs(1));
+        assert_eq!((sparing.delay(at(0)), sparing.pause(secs(0), at(0))), (secs(0), secs(1)));
+        assert_eq!(sparing.pause(secs(3), at(0)), secs(57), "3 s of 60 are a twentieth");
+
+        let minutely = Rhythm::OnTheClock(secs(60));
+        assert_eq!(minutely.delay(at(1_717_161_617_250)), Duration::from_millis(42_750));
+        assert_eq!(minutely.pause(secs(5), at(1_717_161_605_000)), secs(55));
+        assert_eq!(minutely.pause(secs(0), at(1_717_161_600_000)), secs(60), "the next, not this one again");
+        assert_eq!(minutely.pause(secs(0), at(1_717_161_659_999)), Duration::from_millis(1));
     }
 }

@@ -154,7 +154,7 @@ impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let status = match rejection {
             Rejection::EventIdReused => StatusCode::CONFLICT,
-            Rejection::UserErased => StatusCode::GONE,
+            Rejection::EventsRetired | Rejection::UserErased => StatusCode::GONE,
             _ => StatusCode::BAD_REQUEST,
         };
         Self::new(status, rejection.code(), rejection.to_string())

@@ -10,18 +10,23 @@ use crate::{
     cors,
     metrics::Observe,
     problem,
-    routes::{checkpoints, docs, health, heartbeat, metrics, presence, status, summaries, users},
+    routes::{
+        active_users, checkpoints, docs, events, health, heartbeat, metrics, online_history, presence,
+        status, summaries, users,
+    },
 };
 
 /// The routes over `state`: no port is opened and no job is started, so that an application can nest them.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use presence_core::{Beats, MemoryStore, SystemClock, Tracker};
+/// use presence_core::{Activity, Beats, MemoryStore, SystemClock, Tracker};
 /// use presence_server::{AppState, Settings, app};
 ///
-/// let beats = Beats::new(Tracker::new(Arc::new(MemoryStore::new()), SystemClock));
-/// let router: axum::Router = app(AppState::new(beats, Settings::default()));
+/// let store = Arc::new(MemoryStore::new());
+/// let beats = Beats::new(Tracker::new(store.clone(), SystemClock));
+/// let activity = Activity::new(store, SystemClock);
+/// let router: axum::Router = app(AppState::new(beats, activity, Settings::default()));
 /// # let _ = router;
 /// ```
 pub fn app(state: AppState) -> Router {
@@ -37,7 +42,7 @@ pub fn app(state: AppState) -> Router {
 
 /// All routes with what each says of itself, by the credential that they ask for. Methods and paths stand with the
 /// handlers.
-pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 5] {
+pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 6] {
     let users = OpenApiRouter::new()
         .routes(routes!(checkpoints::report, checkpoints::history))
         .routes(routes!(checkpoints::one))
@@ -49,8 +54,15 @@ pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 5] {
     let presence = OpenApiRouter::new()
         .routes(routes!(presence::heartbeat))
         .routes(routes!(presence::heartbeats))
-        .routes(routes!(presence::online_count));
-    let everybody = OpenApiRouter::new().routes(routes!(presence::online_users));
+        .routes(routes!(presence::online_count))
+        .routes(routes!(online_history::online_history));
+    let analytics = OpenApiRouter::new()
+        .routes(routes!(events::ingest))
+        .routes(routes!(active_users::dau))
+        .routes(routes!(active_users::active_users));
+    let everybody = OpenApiRouter::new()
+        .routes(routes!(presence::online_users))
+        .routes(routes!(active_users::recalculate));
     let health = OpenApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(health::presence_health))
@@ -65,6 +77,7 @@ pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 5] {
     [
         (Credential::Token, users),
         (Credential::Token, presence),
+        (Credential::Token, analytics),
         (Credential::AdminToken, everybody),
         (Credential::Open, health),
         (Credential::OperationsKey, operations),

@@ -1,6 +1,6 @@
 //! The server as a process: store, jobs, port, and an end in order.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use presence_core::StoreError;
 use presence_sqlx::PostgresStore;
@@ -10,13 +10,19 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AppState, Settings, app,
     config::Config,
-    jobs,
+    jobs::{self, Rhythm},
     serve::{Limits, listen, serve},
     storage::{Storage, StorageError, Store},
 };
 
 /// How often members whom no window reaches any more are forgotten.
 const EVICTION: Duration = Duration::from_secs(60);
+/// How often it is looked whether there are days to count anew.
+const REFOLD: Duration = Duration::from_secs(1);
+/// How often it is looked whether a day has ended on which nobody came.
+const CATCHING_UP: Duration = Duration::from_secs(600);
+/// How often what is too old is let go of.
+const RETENTION: Duration = Duration::from_secs(3600);
 /// How often the database is asked for the time: clocks of machines drift by a few milliseconds in it.
 const SAMPLING: Duration = Duration::from_secs(10);
 /// How long after it broke the connection that calls to sweep is opened again.
@@ -94,7 +100,7 @@ impl Server {
             cors_origins: config.cors_origins(),
             max_in_flight: config.max_in_flight() as usize,
         };
-        let mut state = AppState::new(storage.beats, settings);
+        let mut state = AppState::new(storage.beats, storage.activity, settings);
         if let Store::Sqlite(sqlite) = &store {
             state = state.showing(Arc::clone(sqlite));
         }
@@ -164,49 +170,77 @@ impl Server {
     }
 }
 
+/// A step of a job that needs nothing but the state.
+type Step = for<'a> fn(&'a AppState) -> Pin<Box<dyn Future<Output = Result<u64, StoreError>> + Send + 'a>>;
+
 fn start_jobs(
     config: &Config,
     state: &AppState,
     store: &Store,
     stop: &CancellationToken,
 ) -> JoinSet<&'static str> {
-    let mut jobs = JoinSet::new();
+    let mut jobs = Jobs { running: JoinSet::new(), state, stop };
     let owner = jobs::Watch::begin(state.clone());
     if let Store::Postgres { store, clock } = store {
         let (state, clock) = (state.clone(), clock.clone());
-        start(&mut jobs, "clock", SAMPLING, stop, move || {
+        jobs.start("clock", Rhythm::Every(SAMPLING), move || {
             let (state, clock) = (state.clone(), clock.clone());
             async move { jobs::sample(&state, &clock).await }
         });
-        jobs.spawn(answer_calls(store.clone(), owner.clone(), stop.clone()));
+        jobs.running.spawn(answer_calls(store.clone(), owner.clone(), stop.clone()));
     }
     let watch = owner.clone();
-    start(&mut jobs, "flush", config.heartbeat_flush_interval(), stop, move || {
+    jobs.start("flush", Rhythm::Every(config.heartbeat_flush_interval()), move || {
         let watch = watch.clone();
         async move { watch.flush().await }
     });
-    start(&mut jobs, "sweep", config.detect_offline_interval(), stop, move || {
+    jobs.start("sweep", Rhythm::Every(config.detect_offline_interval()), move || {
         let watch = owner.clone();
         async move { watch.sweep().await }
     });
-    let owner = state.clone();
-    start(&mut jobs, "evict", EVICTION, stop, move || {
-        let state = owner.clone();
-        async move { jobs::evict(&state).await }
-    });
-    let (owner, ends) = (state.clone(), stop.clone());
-    start(&mut jobs, "summarise", config.summary_interval(), stop, move || {
-        let (state, stop) = (owner.clone(), ends.clone());
-        // The first time, it may be years of many users: an end of the server need not wait for that.
-        async move { stop.run_until_cancelled(jobs::summarise(&state)).await.unwrap_or(Ok(0)) }
-    });
+    let steps: [(&str, Rhythm, Step); 6] = [
+        ("evict", Rhythm::Every(EVICTION), |state| Box::pin(jobs::evict(state))),
+        ("summarise", Rhythm::Every(config.summary_interval()), |state| Box::pin(jobs::summarise(state))),
+        ("refold", Rhythm::Sparing(REFOLD), |state| Box::pin(jobs::refold(state))),
+        ("catch_up", Rhythm::Every(CATCHING_UP), |state| Box::pin(jobs::catch_up(state))),
+        ("snapshot", Rhythm::OnTheClock(config.snapshot_interval()), |state| Box::pin(jobs::snapshot(state))),
+        ("retain", Rhythm::Every(RETENTION), |state| Box::pin(jobs::retain(state))),
+    ];
+    for (name, rhythm, step) in steps {
+        let (owner, ends) = (state.clone(), stop.clone());
+        jobs.start(name, rhythm, move || {
+            let (state, stop) = (owner.clone(), ends.clone());
+            // It may be years of many users: an end of the server need not wait for that.
+            async move { stop.run_until_cancelled(step(&state)).await.unwrap_or(Ok(0)) }
+        });
+    }
     if let Some(exposure) = config.exposure() {
-        start(&mut jobs, "reminder", REMINDER, stop, move || async move {
+        jobs.start("reminder", Rhythm::Every(REMINDER), move || async move {
             tracing::warn!("PRESENCE_INSECURE: {exposure}");
             Ok(0)
         });
     }
-    jobs
+    jobs.running
+}
+
+/// The jobs that run; each gives its name when it ends.
+struct Jobs<'a> {
+    running: JoinSet<&'static str>,
+    state: &'a AppState,
+    stop: &'a CancellationToken,
+}
+
+impl Jobs<'_> {
+    fn start<F>(&mut self, name: &'static str, rhythm: Rhythm, step: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = Result<u64, StoreError>> + Send + 'static,
+    {
+        let (tracker, stop) = (self.state.tracker().clone(), self.stop.clone());
+        self.running.spawn(async move {
+            jobs::repeat(name, rhythm, || tracker.now(), stop, step).await;
+            name
+        });
+    }
 }
 
 /// Sweeps whenever somebody calls for it through the database, until `stop`.
@@ -232,23 +266,6 @@ async fn answer_calls(
         }
     };
     stop.run_until_cancelled(answering).await.unwrap_or("calls")
-}
-
-/// Starts one job; it gives its name when it ends.
-fn start<F>(
-    jobs: &mut JoinSet<&'static str>,
-    name: &'static str,
-    interval: Duration,
-    stop: &CancellationToken,
-    step: impl FnMut() -> F + Send + 'static,
-) where
-    F: Future<Output = Result<u64, StoreError>> + Send + 'static,
-{
-    let stop = stop.clone();
-    jobs.spawn(async move {
-        jobs::every(name, interval, stop, step).await;
-        name
-    });
 }
 
 /// Waits for SIGTERM or SIGINT; one that comes after the call and before the first poll counts.

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use presence_core::{Beats, Timestamp, Tracker, Zone};
+use presence_core::{Activity, Beats, Timestamp, Tracker, Zone};
 use presence_sqlite::{SqliteStore, Workload};
 
 use crate::{auth::Access, config::Origins, metrics::Metrics, traffic::Traffic};
 
-/// What the handlers need to know beside the tracker.
+/// What the handlers need to know beside the services.
 ///
 /// ```
 /// use presence_server::Settings;
@@ -42,7 +42,7 @@ impl Default for Settings {
     }
 }
 
-/// The tracker behind the routes; cheap to clone.
+/// The services behind the routes; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AppState {
     shared: Arc<Shared>,
@@ -51,6 +51,7 @@ pub struct AppState {
 #[derive(Debug)]
 struct Shared {
     beats: Beats,
+    activity: Activity,
     settings: Settings,
     begun: Timestamp,
     metrics: Metrics,
@@ -59,14 +60,13 @@ struct Shared {
 }
 
 impl AppState {
-    /// Serves `beats` and the tracker behind it.
+    /// Serves `beats`, the tracker behind it, and `activity`.
     #[must_use]
-    pub fn new(beats: Beats, settings: Settings) -> Self {
+    pub fn new(beats: Beats, activity: Activity, settings: Settings) -> Self {
         let begun = beats.tracker().now();
         let (metrics, traffic) = (Metrics::default(), Arc::new(Traffic::new(begun)));
-        Self {
-            shared: Arc::new(Shared { beats, settings, begun, metrics, traffic, sqlite: OnceLock::new() }),
-        }
+        let sqlite = OnceLock::new();
+        Self { shared: Arc::new(Shared { beats, activity, settings, begun, metrics, traffic, sqlite }) }
     }
 
     /// Shows at `/metrics` what the threads of `store` do; a second store is not shown.
@@ -80,6 +80,12 @@ impl AppState {
     #[must_use]
     pub fn beats(&self) -> &Beats {
         &self.shared.beats
+    }
+
+    /// Who was active.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.shared.activity
     }
 
     /// Timelines.

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use presence_core::{Beats, MemoryStore, StoreError, SystemClock, Tracker};
+use presence_core::{Activity, Beats, MemoryStore, StoreError, SystemClock, Tracker};
 use presence_sqlite::{Durability, SqliteConfig, SqliteStore};
 use presence_sqlx::{PostgresClock, PostgresConfig, PostgresStore};
 
 use crate::config::{Config, PostgresUrl, StoreUrl};
 
-/// An open store, and the heartbeats in front of it.
+/// An open store, and the services in front of it.
 pub(crate) struct Storage {
     pub(crate) beats: Beats,
+    pub(crate) activity: Activity,
     /// What `Presence-Durability` says of a committed write.
     pub(crate) durability: &'static str,
     pub(crate) store: Store,
@@ -50,15 +51,17 @@ impl Storage {
             StoreUrl::Memory => {
                 let store = Arc::new(MemoryStore::new());
                 let tracker = Tracker::with_policy(store.clone(), SystemClock, config.policy());
-                let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store);
-                Ok(Self { beats, durability: "memory", store: Store::Memory })
+                let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store.clone());
+                let activity = Activity::with_policy(store, SystemClock, config.activity_policy());
+                Ok(Self { beats, activity, durability: "memory", store: Store::Memory })
             }
             StoreUrl::Sqlite { path } => {
                 let sqlite = SqliteConfig::new(path).durability(config.durability());
                 let store = Arc::new(SqliteStore::open_with(sqlite).await?);
                 let tracker = Tracker::with_policy(store.clone(), SystemClock, config.policy());
                 let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store.clone());
-                Ok(Self { beats, durability: durability(config), store: Store::Sqlite(store) })
+                let activity = Activity::with_policy(store.clone(), SystemClock, config.activity_policy());
+                Ok(Self { beats, activity, durability: durability(config), store: Store::Sqlite(store) })
             }
             StoreUrl::Postgres { url } => Self::postgres(config, &url).await,
         }
@@ -78,7 +81,10 @@ impl Storage {
         let clock = Arc::new(PostgresClock::new(store.clone()).await.map_err(StorageError::Clock)?);
         let tracker = Tracker::with_policy(store.clone(), clock.clone(), config.policy());
         let beats = Beats::new(tracker.cached_by(store.clone())).shared_with(store.clone());
-        Ok(Self { beats, durability: durability(config), store: Store::Postgres { store, clock } })
+        // Until PostgreSQL keeps events too.
+        let kept = Arc::new(MemoryStore::new());
+        let activity = Activity::with_policy(kept, clock.clone(), config.activity_policy());
+        Ok(Self { beats, activity, durability: durability(config), store: Store::Postgres { store, clock } })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
-use presence_core::Policy;
+use presence_core::{ActivityPolicy, CountedEvents, Policy};
 use presence_server::config::{Command, Config, ConfigError, Environment, LogFormat, StoreUrl};
 use presence_sqlite::Durability;
 
@@ -52,6 +52,10 @@ fn nothing_said_means_the_defaults() {
     assert_eq!(config.store(), StoreUrl::Memory);
     assert_eq!(config.durability(), Durability::Fsync);
     assert_eq!(config.policy(), Policy::default());
+    let (activity, default) = (config.activity_policy(), ActivityPolicy::default());
+    assert_eq!((&activity.counted, activity.late_window), (&default.counted, default.late_window));
+    assert_eq!((activity.keep_events, activity.keep_snapshots), (None, None));
+    assert_eq!(config.snapshot_interval(), Duration::from_secs(60));
     assert_eq!(config.detect_offline_interval(), Duration::from_secs(60));
     assert_eq!(config.heartbeat_flush_interval(), Duration::from_secs(1));
     assert_eq!(config.max_connections(), 100_000);
@@ -86,6 +90,11 @@ fn what_is_said_counts() {
             ("ACCESS_LOG", "0"),
             ("PRESENCE_TIMEZONE", "europe/berlin"),
             ("SUMMARY_INTERVAL_SECS", "31536000"),
+            ("DAU_EVENT_NAME", "*"),
+            ("LATE_WINDOW_HOURS", "0"),
+            ("EVENT_RETENTION_DAYS", "400"),
+            ("SNAPSHOT_INTERVAL_SECONDS", "120"),
+            ("SNAPSHOT_RETENTION_DAYS", "3650"),
             ("LOG_FORMAT", "json"),
             ("JWT_SECRET", SECRET),
             ("JWT_AUDIENCE", "app"),
@@ -97,6 +106,12 @@ fn what_is_said_counts() {
         ],
     );
     assert_eq!(config.policy().heartbeat_timeout, None);
+    let activity = config.activity_policy();
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+    assert_eq!((activity.counted, activity.zone.name()), (CountedEvents::Every, "Europe/Berlin"));
+    assert_eq!((activity.late_window, activity.refold_after), (None, Duration::from_secs(60)));
+    assert_eq!((activity.keep_events, activity.keep_snapshots), (days(400), days(3650)));
+    assert_eq!(config.snapshot_interval(), Duration::from_secs(120));
     assert_eq!(config.log_format(true), LogFormat::Json);
     assert_eq!(
         config.effective().to_string(),
@@ -123,6 +138,11 @@ fn what_is_said_counts() {
          ONLINE_WINDOW_SECONDS=86400\n\
          PRESENCE_TIMEZONE=Europe/Berlin\n\
          SUMMARY_INTERVAL_SECS=31536000\n\
+         DAU_EVENT_NAME=*\n\
+         LATE_WINDOW_HOURS=0\n\
+         EVENT_RETENTION_DAYS=400\n\
+         SNAPSHOT_INTERVAL_SECONDS=120\n\
+         SNAPSHOT_RETENTION_DAYS=3650\n\
          LOG_FORMAT=json\n\
          ACCESS_LOG=0\n"
     );
@@ -217,6 +237,11 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
         ("HEARTBEAT_FLUSH_INTERVAL_MS", &["0", "3600001", "1s"]),
         ("ONLINE_WINDOW_SECONDS", &["0", "86401", "3m"]),
         ("SUMMARY_INTERVAL_SECS", &["0", "5m", "31536001"]),
+        ("DAU_EVENT_NAME", &["**", "app start", "7days", "app-start"]),
+        ("LATE_WINDOW_HOURS", &["-1", "72h", "1.5", "8761"]),
+        ("EVENT_RETENTION_DAYS", &["-1", "30d", "3651"]),
+        ("SNAPSHOT_INTERVAL_SECONDS", &["0", "1m", "31536001"]),
+        ("SNAPSHOT_RETENTION_DAYS", &["-1", "ever", "3651"]),
         ("PRESENCE_TIMEZONE", &["Mars/Olympus", "+08:00", "../UTC"]),
         ("LOG_FORMAT", &["xml", "JSON"]),
         ("JWT_SECRET", &["secret", "test", "vd3sY0kqX1m8ZrT5uQ9wLc2hNf7eJbA"]),
@@ -268,7 +293,9 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
     }
     for (name, _) in config(&[], &[]).settings() {
         // Every name is one, and every path.
-        if matches!(name, "DATABASE_SCHEMA" | "JWT_AUDIENCE" | "JWT_ISSUER") || name.ends_with("_FILE") {
+        if matches!(name, "DATABASE_SCHEMA" | "DAU_EVENT_NAME" | "JWT_AUDIENCE" | "JWT_ISSUER")
+            || name.ends_with("_FILE")
+        {
             continue;
         }
         let error = refusal(&[], &[(name, "hunter2canary")]);
@@ -724,9 +751,12 @@ fn a_demo_has_defaults_of_its_own_and_takes_what_is_said() {
     };
     let (trace, config) = demo(&["demo", "day.ndjson"], &[]);
     assert_eq!(trace, Path::new("day.ndjson"));
-    for line in
-        ["DATABASE_URL=sqlite:presence-demo.db", "HEARTBEAT_TIMEOUT_SECS=900", "ONLINE_WINDOW_SECONDS=900"]
-    {
+    for line in [
+        "DATABASE_URL=sqlite:presence-demo.db",
+        "HEARTBEAT_TIMEOUT_SECS=900",
+        "ONLINE_WINDOW_SECONDS=900",
+        "LATE_WINDOW_HOURS=0",
+    ] {
         assert!(config.effective().to_string().contains(line), "{}", config.effective());
     }
     let said = [("DATABASE_URL", "sqlite:mine.db"), ("ONLINE_WINDOW_SECONDS", "60")];

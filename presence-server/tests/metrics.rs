@@ -17,7 +17,7 @@ use axum::{
     routing::get,
 };
 use futures_util::{FutureExt, stream};
-use presence_core::{Beats, ManualClock, Timestamp, Tracker};
+use presence_core::{Activity, Beats, ManualClock, Timestamp, Tracker};
 use presence_server::{
     AppState, Settings, app, jobs,
     serve::{Limits, serve},
@@ -50,7 +50,8 @@ impl World {
         let clock = Arc::new(ManualClock::new(at(NOW)));
         let store = Arc::new(SqliteStore::open(":memory:").await.expect("a store"));
         let beats = Beats::new(Tracker::new(store.clone(), clock.clone())).backed_by(store.clone());
-        let state = AppState::new(beats, settings).showing(store.clone());
+        let activity = Activity::new(store.clone(), clock.clone());
+        let state = AppState::new(beats, activity, settings).showing(store.clone());
         let router = app(state.clone());
         Self { clock, store, state, router }
     }
@@ -156,6 +157,14 @@ async fn exercise(world: &World) {
     ] {
         assert_eq!(world.ask(line, body).await.0, status, "{line} {body}");
     }
+    let event =
+        |name: &str, at: i64| format!(r#"{{"eventName":"{name}","installId":"phone-4711","clientTs":{at}}}"#);
+    let counted = event("app_session_start", NOW);
+    let other = event("click", NOW);
+    let events = [&*counted, &other, &counted, &event("click", NOW + 9999), "7"].join(",");
+    let (status, verdicts) =
+        world.ask("POST /api/v1/analytics/events", &format!(r#"{{"events":[{events}]}}"#)).await;
+    assert_eq!(status, 200, "{verdicts}");
     let (status, _) = world.ask("POST /api/v1/presence/heartbeat", &install_beat(NOW, "")).await;
     assert_eq!(status, 200);
     let beats = [
@@ -185,6 +194,7 @@ async fn figures_after_known_requests_are_known() {
             "GET /users/{user_id}/status 4xx 1",
             "GET none 4xx 1",
             "HEAD /users/{user_id}/status 2xx 1",
+            "POST /api/v1/analytics/events 2xx 1",
             "POST /api/v1/presence/heartbeat 2xx 1",
             "POST /api/v1/presence/heartbeats 2xx 1",
             "POST /users/{user_id}/checkpoints 2xx 2",
@@ -197,8 +207,8 @@ async fn figures_after_known_requests_are_known() {
     assert_eq!(
         figures.beginning("presence_problems_total"),
         [
-            ("{code=\"FUTURE_TIMESTAMP\"}", 2.0),
-            ("{code=\"INVALID_BODY\"}", 1.0),
+            ("{code=\"FUTURE_TIMESTAMP\"}", 3.0),
+            ("{code=\"INVALID_BODY\"}", 2.0),
             ("{code=\"INVALID_STATE\"}", 1.0),
             ("{code=\"METHOD_NOT_ALLOWED\"}", 1.0),
             ("{code=\"ROUTE_NOT_FOUND\"}", 1.0),
@@ -214,6 +224,16 @@ async fn figures_after_known_requests_are_known() {
             ("{outcome=\"refused\"}", 1.0),
         ]
     );
+    assert_eq!(
+        figures.beginning("presence_events_total"),
+        [
+            ("{outcome=\"counted\"}", 1.0),
+            ("{outcome=\"refused\"}", 2.0),
+            ("{outcome=\"repeated\"}", 1.0),
+            ("{outcome=\"uncounted\"}", 1.0),
+        ]
+    );
+    assert_eq!(figures.of("presence_stale_days"), 1.0, "today");
     assert_eq!(figures.of("presence_checkpoints_total{outcome=\"stored\"}"), 1.0);
     assert_eq!(figures.of("presence_checkpoints_total{outcome=\"unchanged\"}"), 1.0);
     assert_eq!(figures.of("presence_online_users"), 3.0, "alice, bob and carol; the phone is hers");
@@ -223,8 +243,8 @@ async fn figures_after_known_requests_are_known() {
     assert_eq!(figures.of("presence_http_in_flight_requests"), 0.0);
     assert_eq!(
         figures.of("presence_sqlite_commits_total"),
-        3.0,
-        "a row and a new user each, and what is unchanged"
+        4.0,
+        "a row and a new user each, what is unchanged, and a batch of events"
     );
     assert_eq!(figures.of("presence_start_time_seconds"), 1_717_161_600.0);
     assert_eq!(figures.of(concat!("presence_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}")), 1.0);
@@ -267,9 +287,15 @@ async fn durations_fall_into_buckets_that_add_up() {
 async fn every_metric_is_known_by_name_type_and_meaning() {
     let world = World::plain().await;
     exercise(&world).await;
-    for step in
-        [jobs::flush(&world.state).await, jobs::sweep(&world.state).await, jobs::evict(&world.state).await]
-    {
+    for step in [
+        jobs::flush(&world.state).await,
+        jobs::sweep(&world.state).await,
+        jobs::evict(&world.state).await,
+        jobs::refold(&world.state).await,
+        jobs::catch_up(&world.state).await,
+        jobs::snapshot(&world.state).await,
+        jobs::retain(&world.state).await,
+    ] {
         step.expect("a store that works");
     }
     let response = world.send(request("GET /metrics", Body::empty())).await;

@@ -7,7 +7,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, Response, StatusCode, header},
 };
-use presence_core::{Beats, MemoryStore, SystemClock, Tracker};
+use presence_core::{Activity, Beats, MemoryStore, SystemClock, Tracker};
 use presence_server::{AppState, Settings, app, openapi};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -15,8 +15,9 @@ use tower::ServiceExt;
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
 fn server() -> Router {
-    let beats = Beats::new(Tracker::new(Arc::new(MemoryStore::new()), SystemClock));
-    app(AppState::new(beats, Settings::default()))
+    let store = Arc::new(MemoryStore::new());
+    let activity = Activity::new(store.clone(), SystemClock);
+    app(AppState::new(Beats::new(Tracker::new(store, SystemClock)), activity, Settings::default()))
 }
 
 fn document() -> Value {
@@ -55,7 +56,8 @@ async fn body(response: Response<Body>) -> String {
 
 /// `path` with values for its parameters.
 fn filled(path: &str) -> String {
-    path.replace("{user_id}", "alice").replace("{id}", "1").replace("{file}", "index.html")
+    let path = path.replace("{user_id}", "alice").replace("{id}", "1").replace("{day}", "2024-05-31");
+    path.replace("{file}", "index.html")
 }
 
 /// `PRESENCE_TEST_UPDATE=1` writes the file anew.

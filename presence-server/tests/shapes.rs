@@ -1,13 +1,13 @@
 //! Every route's answers, good and bad, as a client sees them: from `app` on a store in memory and a clock that stands.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
     http::{Request, header},
 };
-use presence_core::{Beats, ManualClock, MemoryStore, Timestamp, Tracker};
+use presence_core::{Activity, ActivityPolicy, Beats, ManualClock, MemoryStore, Timestamp, Tracker};
 use presence_server::{AppState, Settings, app, jobs};
 use tower::ServiceExt;
 
@@ -21,9 +21,14 @@ struct Talk {
 
 impl Talk {
     fn new() -> Self {
-        let clock = Arc::new(ManualClock::default());
-        let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
-        let state = AppState::new(Beats::new(tracker), Settings::default());
+        let (clock, store) = (Arc::new(ManualClock::default()), Arc::new(MemoryStore::new()));
+        let activity = Activity::new(store.clone(), clock.clone());
+        Self::of(clock, store, activity)
+    }
+
+    fn of(clock: Arc<ManualClock>, store: Arc<MemoryStore>, activity: Activity) -> Self {
+        let tracker = Tracker::new(store, clock.clone());
+        let state = AppState::new(Beats::new(tracker), activity, Settings::default());
         let router = app(state.clone());
         let talk = Self { clock, state, router, transcript: String::new() };
         talk.at(1_717_161_600);
@@ -260,6 +265,178 @@ async fn presence() {
     for body in ["{}", "[]", r#"{"installId":"x y","appVersion":"1","clientTs":1}"#] {
         talk.ask(post, body).await;
         talk.ask("POST /api/v1/presence/heartbeats", body).await;
+    }
+    insta::assert_snapshot!(talk.transcript);
+}
+
+#[tokio::test]
+async fn active_users() {
+    let mut talk = Talk::new();
+    let post = "POST /api/v1/analytics/events";
+    let event = |install: &str, rest: &str| {
+        format!(r#"{{"eventName":"app_session_start","installId":"{install}","clientTs":1717161590{rest}}}"#)
+    };
+    let batch = |items: &[String]| format!(r#"{{"events":[{}]}}"#, items.join(","));
+    talk.ask("GET /api/v1/analytics/dau", "").await;
+    talk.ask("GET /api/v1/analytics/active-users", "").await;
+    // One person who logs in later, one on two devices, and one of whom nothing is known.
+    let good = [
+        event("alices-phone", ""),
+        event("alices-phone", r#","userId":"alice","properties":{"province":"Hunan","city":"Changsha"}"#),
+        event("bobs-phone", r#","userId":7,"eventId":"e-1","properties":{"province":"Hubei","clicks":3}"#),
+        event("bobs-tablet", r#","userId":"7","eventId":"e-2","properties":{"province":" Hunan "}"#),
+        event("kiosk-0042", r#","userId":null,"eventId":null"#),
+        event("kiosk-0042", "").replace("app_session_start", "click"),
+    ];
+    talk.ask(post, &batch(&good)).await;
+    talk.ask(post, &batch(&good[2..3])).await;
+    talk.ask("GET /api/v1/analytics/dau", "").await;
+    jobs::refold(&talk.state).await.expect("a store that works");
+    talk.ask("GET /api/v1/analytics/dau", "").await;
+    // Somebody comes to yesterday late, and one to the week before too late to be counted.
+    talk.at(1_717_161_660);
+    let late = event("late-0001", "").replace("1717161590", "1717075200");
+    let too_late = event("late-0002", "").replace("1717161590", "1716600000");
+    talk.ask(post, &batch(&[late, too_late])).await;
+    jobs::refold(&talk.state).await.expect("a store that works");
+    talk.ask("GET /api/v1/analytics/dau?startDate=2024-05-30&endDate=2024-05-31", "").await;
+    talk.ask("POST /api/v1/analytics/dau/2024-05-31/recalculate", "").await;
+    talk.ask("POST /api/v1/analytics/dau/2024-05-29/recalculate", "").await;
+    for period in
+        ["", "?period=week&date=2024-05-26", "?period=month", "?period=7d", "?period=30d&date=2024-05-30"]
+    {
+        talk.ask(&format!("GET /api/v1/analytics/active-users{period}"), "").await;
+    }
+    talk.at(1_717_500_000);
+    talk.ask("GET /api/v1/analytics/dau?endDate=2024-05-31&startDate=2024-05-30", "").await;
+    talk.ask("GET /users/alice/export", "").await;
+    talk.ask("DELETE /users/alice", "").await;
+    jobs::refold(&talk.state).await.expect("a store that works");
+    talk.ask("GET /api/v1/analytics/dau?startDate=2024-05-31&endDate=2024-05-31", "").await;
+    talk.ask(post, &batch(&good[1..2])).await;
+    talk.ask("GET /users/alice/export", "").await;
+    insta::assert_snapshot!(talk.transcript);
+}
+
+#[tokio::test]
+async fn active_users_that_are_refused() {
+    let mut talk = Talk::new();
+    let post = "POST /api/v1/analytics/events";
+    let event = r#"{"eventName":"app_session_start","installId":"phone-4711","clientTs":1717161600}"#;
+    for body in
+        ["", "[]", "{}", "null", r#"{"events":{}}"#, r#"{"events":[]}"#, r#"{"events":[],"events":[]}"#]
+    {
+        talk.ask(post, body).await;
+    }
+    talk.ask(post, &format!(r#"{{"events":[{}7]}}"#, "7,".repeat(1000))).await;
+    talk.ask(post, &format!(r#"{{"events":["{}"]}}"#, "x".repeat(1024 * 1024))).await;
+    let with = |field: &str| event.replace('}', &format!(",{field}}}"));
+    let items = [
+        event.to_owned(),
+        "7".to_owned(),
+        r#"["app_session_start","phone-4711",null,1717161600]"#.to_owned(),
+        event.replace("app_session_start", "app session"),
+        event.replace("phone-4711", "short"),
+        event.replace("1717161600", "1717161901"),
+        event.replace("1717161600", "1717161600000"),
+        event.replace("1717161600", "1.5"),
+        with(r#""userId":" ""#),
+        with(r#""eventId":"""#),
+        with(r#""properties":[]"#),
+        with(r#""properties":null"#),
+        with(r#""properties":{"a":1,"a":2}"#),
+        with(r#""properties":{"a":"\ud800"}"#),
+        with(r#""eventId":"e-1","properties":{"n":1}"#),
+        with(r#""eventId":"e-1","properties":{"n":2}"#),
+    ];
+    talk.ask(post, &format!(r#"{{"events":[{}]}}"#, items.join(","))).await;
+    for query in [
+        "dau?startDate=2024-05-31&endDate=2024-05-30",
+        "dau?startDate=2023-05-31&endDate=2024-05-31",
+        "dau?endDate=2024-02-30",
+        "dau?endDate=2024-5-31",
+        "dau?endDate=0000-01-01",
+        "dau?startDate=today",
+        "active-users?period=year",
+        "active-users?date=20240531",
+        "active-users?period=week&date=9999-12-31",
+    ] {
+        talk.ask(&format!("GET /api/v1/analytics/{query}"), "").await;
+    }
+    for day in ["x", "2024-05-32", "2024-05-31T00:00:00Z", "%ff"] {
+        talk.ask(&format!("POST /api/v1/analytics/dau/{day}/recalculate"), "").await;
+    }
+    insta::assert_snapshot!(talk.transcript);
+}
+
+/// Days whose events are gone cannot be counted again.
+#[tokio::test]
+async fn what_is_no_longer_kept_is_gone() {
+    let (clock, store) = (Arc::new(ManualClock::default()), Arc::new(MemoryStore::new()));
+    let keep_events = Some(Duration::from_secs(30 * 86_400));
+    let policy = ActivityPolicy { keep_events, ..ActivityPolicy::default() };
+    let activity = Activity::with_policy(store.clone(), clock.clone(), policy);
+    let mut talk = Talk::of(clock, store, activity);
+    let event =
+        r#"{"events":[{"eventName":"app_session_start","installId":"phone-4711","clientTs":1717161600}]}"#;
+    talk.ask("POST /api/v1/analytics/events", event).await;
+    talk.at(1_717_161_600 + 32 * 86_400);
+    assert_eq!(jobs::retain(&talk.state).await.expect("a store that works"), 2);
+    talk.ask("GET /api/v1/analytics/dau?startDate=2024-05-31&endDate=2024-05-31", "").await;
+    talk.ask("POST /api/v1/analytics/dau/2024-05-31/recalculate", "").await;
+    talk.ask("GET /api/v1/analytics/active-users?period=month&date=2024-05-31", "").await;
+    talk.ask("POST /api/v1/analytics/events", event).await;
+    insta::assert_snapshot!(talk.transcript);
+}
+
+#[tokio::test]
+async fn online_history() {
+    let mut talk = Talk::new();
+    let history = "GET /api/v1/presence/online-history";
+    // S-5, at noon: 10, 20, 30, 40 and 50 minute by minute, then 60.
+    for minute in 0..6 {
+        talk.at(1_717_156_800 + 60 * minute);
+        for install in 10 * minute..10 * minute + 10 {
+            let beat = format!(
+                r#"{{"installId":"install-{install:03}","appVersion":"1","clientTs":{}}}"#,
+                1_717_156_800 + 60 * minute
+            );
+            talk.ask("POST /api/v1/presence/heartbeat", &beat).await;
+        }
+        if minute < 4 {
+            assert_eq!(jobs::snapshot(&talk.state).await.expect("a store that works"), 1);
+        } else {
+            // The window is three minutes: who came before is not counted any more, so these are told.
+            let window = "180".parse().expect("a window");
+            let told = talk.state.activity().snapshot(10 * minute.unsigned_abs() + 10, window).await;
+            assert!(told.expect("a store that works"));
+        }
+    }
+    // S-4: a second one in the same minute changes nothing.
+    assert_eq!(jobs::snapshot(&talk.state).await.expect("a store that works"), 0);
+    talk.transcript.clear();
+    let noon = "startTime=2024-05-31T12:00:00Z&endTime=2024-05-31T12:10:00Z";
+    for query in [noon, &format!("{noon}&interval=1m"), &format!("{noon}&interval=1h")] {
+        talk.ask(&format!("{history}?{query}"), "").await;
+    }
+    talk.ask(
+        &format!("{history}?startTime=2024-05-31T14:02:00.000%2B02:00&endTime=2024-05-31T12:05:00Z"),
+        "",
+    )
+    .await;
+    talk.ask(&format!("{history}?startTime=2024-06-01T00:00:00Z&endTime=2024-06-01T00:00:00Z"), "").await;
+    for query in [
+        "",
+        "?startTime=2024-05-31T12:00:00Z",
+        "?endTime=2024-05-31T12:00:00Z",
+        "?startTime=2024-05-31&endTime=2024-06-01",
+        "?startTime=2024-05-31T12:00:00&endTime=2024-06-01T00:00:00Z",
+        "?startTime=1969-12-31T23:59:59Z&endTime=2024-06-01T00:00:00Z",
+        "?startTime=2024-06-01T00:00:00Z&endTime=2024-05-31T00:00:00Z",
+        "?startTime=2024-01-01T00:00:00Z&endTime=2024-05-31T00:00:00Z&interval=1m",
+        "?startTime=2024-05-30T00:00:00Z&endTime=2024-05-31T00:00:00Z&interval=2m",
+    ] {
+        talk.ask(&format!("{history}{query}"), "").await;
     }
     insta::assert_snapshot!(talk.transcript);
 }

@@ -1,6 +1,6 @@
 //! Which events count, for which day, and how long they are kept.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use chrono::NaiveDate;
 
@@ -31,6 +31,16 @@ impl CountedEvents {
     /// [`Rejection::InvalidEventName`] where it is neither.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         if text == "*" { Ok(Self::Every) } else { EventName::new(text).map(Self::Named) }
+    }
+}
+
+/// As [`parse`](CountedEvents::parse) takes it.
+impl fmt::Display for CountedEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(f),
+            Self::Every => f.write_str("*"),
+        }
     }
 }
 

@@ -102,6 +102,8 @@ const OF_DEMO: &[(&str, &str)] = &[
     ("database_url", "sqlite:presence-demo.db"),
     ("heartbeat_timeout_secs", "900"),
     ("online_window_seconds", "900"),
+    // A trace is told long after it happened.
+    ("late_window_hours", "0"),
 ];
 
 impl CommandLine {

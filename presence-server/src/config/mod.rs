@@ -15,13 +15,13 @@ mod value;
 
 use std::{env, ffi::OsString, fmt, net::SocketAddr, time::Duration};
 
-use presence_core::{Policy, Zone};
+use presence_core::{ActivityPolicy, CountedEvents, Policy, Zone};
 use presence_sqlite::Durability;
 
 use self::{
     access::AccessOptions,
     command::CommandLine,
-    value::{address, count, flag, millis, seconds},
+    value::{address, count, days, flag, hours, millis, seconds},
 };
 pub use self::{
     command::Command,
@@ -36,9 +36,14 @@ use crate::auth::Access;
 /// Where the server listens when nothing is said.
 const DEFAULT_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3000);
 /// The longest length that is taken, in seconds: beyond, somebody meant another unit.
-const YEAR: u64 = 365 * 24 * 60 * 60;
+const YEAR: u64 = 365 * DAY;
+/// A day in seconds.
+const DAY: u64 = 24 * 60 * 60;
 /// The longest that a beat may stay in memory only, in milliseconds.
 const HOUR_MS: u64 = 60 * 60 * 1000;
+
+/// How old the figures of a day are before it is counted anew: a busy day takes its share of the time, no more.
+const REFOLD_AFTER: Duration = Duration::from_secs(60);
 
 /// The settings of one server, parsed and checked against each other.
 ///
@@ -153,6 +158,35 @@ pub struct Config {
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds(1..=YEAR),
           help_heading = "Presence", verbatim_doc_comment)]
     summary_interval_secs: Duration,
+
+    /// The name of the events that make their people active, or * for every event.
+    #[arg(long, value_name = "NAME", default_value = "app_session_start", value_parser = value::counted_events,
+          help_heading = "Active users", verbatim_doc_comment)]
+    dau_event_name: CountedEvents,
+
+    /// How late an event may come and still count for its day, in hours, at most a year; later ones
+    /// are stored only. A day is final when it is over for so long. 0 = however late, and no day is
+    /// ever final.
+    #[arg(long, value_name = "HOURS", default_value = "72", value_parser = hours(0..=YEAR / 3600),
+          help_heading = "Active users", verbatim_doc_comment)]
+    late_window_hours: Duration,
+
+    /// How long events are kept, in days, at most 3650; 0 = for ever. The figures of days stay.
+    /// Weeks and months that reach back further cannot be counted any more.
+    #[arg(long, value_name = "DAYS", default_value = "0", value_parser = days(0..=3650),
+          help_heading = "Active users", verbatim_doc_comment)]
+    event_retention_days: Duration,
+
+    /// How often the online count is written down for its history, in seconds, from 1 to a year.
+    /// At most one a minute is kept, on whatever number of servers.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds(1..=YEAR),
+          help_heading = "Active users", verbatim_doc_comment)]
+    snapshot_interval_seconds: Duration,
+
+    /// How long the history of the online count is kept, in days, at most 3650; 0 = for ever.
+    #[arg(long, value_name = "DAYS", default_value = "0", value_parser = days(0..=3650),
+          help_heading = "Active users", verbatim_doc_comment)]
+    snapshot_retention_days: Duration,
 
     /// What a line of the log looks like: pretty (for people) or json (for machines).
     /// Without it pretty on a terminal, else json.
@@ -315,6 +349,27 @@ impl Config {
         }
     }
 
+    /// What active users take from the settings.
+    #[must_use]
+    pub fn activity_policy(&self) -> ActivityPolicy {
+        let unless_zero = |length: Duration| Some(length).filter(|length| !length.is_zero());
+        ActivityPolicy {
+            counted: self.dau_event_name.clone(),
+            zone: self.presence_timezone.clone(),
+            late_window: unless_zero(self.late_window_hours),
+            refold_after: REFOLD_AFTER,
+            keep_events: unless_zero(self.event_retention_days),
+            keep_snapshots: unless_zero(self.snapshot_retention_days),
+            ..ActivityPolicy::default()
+        }
+    }
+
+    /// How often the online count is written down; never zero.
+    #[must_use]
+    pub const fn snapshot_interval(&self) -> Duration {
+        self.snapshot_interval_seconds
+    }
+
     /// How often the silent are looked for; never zero.
     #[must_use]
     pub const fn detect_offline_interval(&self) -> Duration {
@@ -376,6 +431,11 @@ impl Config {
             ("ONLINE_WINDOW_SECONDS", self.online_window_seconds.as_secs().to_string()),
             ("PRESENCE_TIMEZONE", self.presence_timezone.name().to_owned()),
             ("SUMMARY_INTERVAL_SECS", self.summary_interval_secs.as_secs().to_string()),
+            ("DAU_EVENT_NAME", self.dau_event_name.to_string()),
+            ("LATE_WINDOW_HOURS", (self.late_window_hours.as_secs() / 3600).to_string()),
+            ("EVENT_RETENTION_DAYS", (self.event_retention_days.as_secs() / DAY).to_string()),
+            ("SNAPSHOT_INTERVAL_SECONDS", self.snapshot_interval_seconds.as_secs().to_string()),
+            ("SNAPSHOT_RETENTION_DAYS", (self.snapshot_retention_days.as_secs() / DAY).to_string()),
             ("LOG_FORMAT", self.log_format.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("ACCESS_LOG", u8::from(self.access_log).to_string()),
         ]);

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use axum::http::{Uri, uri::Scheme};
-use presence_core::Zone;
+use presence_core::{CountedEvents, Zone};
 use presence_sqlite::Durability;
 
 /// A whole number in `range`.
@@ -24,6 +24,20 @@ pub(super) fn millis(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
     move |text| whole(text, &range).map(Duration::from_millis)
+}
+
+/// Hours in `range`.
+pub(super) fn hours(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| whole(text, &range).map(Duration::from_hours)
+}
+
+/// Days of 24 hours in `range`.
+pub(super) fn days(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| whole(text, &range).map(|days| Duration::from_hours(24 * days))
 }
 
 /// A number of things in `range`.
@@ -62,6 +76,14 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 /// A zone of the bundled database.
 pub(super) fn zone(text: &str) -> Result<Zone, String> {
     Zone::new(text).map_err(|_| "must be the IANA name of a time zone, as in Europe/Berlin".to_owned())
+}
+
+/// Which events make their people active.
+pub(super) fn counted_events(text: &str) -> Result<CountedEvents, String> {
+    CountedEvents::parse(text).map_err(|_| {
+        "must be a letter and up to 63 more out of ASCII letters, digits and _, or * for every event"
+            .to_owned()
+    })
 }
 
 pub(super) fn durability(text: &str) -> Result<Durability, String> {

@@ -19,14 +19,22 @@ pub(crate) enum Job {
     Sweep,
     Evict,
     Summarise,
+    Refold,
+    CatchUp,
+    Snapshot,
+    Retain,
     Clock,
 }
 
-const JOBS: [(Job, &str); 5] = [
+const JOBS: [(Job, &str); 9] = [
     (Job::Flush, "flush"),
     (Job::Sweep, "sweep"),
     (Job::Evict, "evict"),
     (Job::Summarise, "summarise"),
+    (Job::Refold, "refold"),
+    (Job::CatchUp, "catch_up"),
+    (Job::Snapshot, "snapshot"),
+    (Job::Retain, "retain"),
     (Job::Clock, "clock"),
 ];
 
@@ -80,7 +88,8 @@ impl Jobs {
         encoder.counters("presence_job_errors", "Steps that failed.", by_job(|steps| steps.errors.get()))?;
         encoder.counters(
             "presence_job_done",
-            "What the steps did: users whose heartbeats were flushed, silences concluded, members evicted.",
+            "What the steps did: users whose heartbeats were flushed, silences concluded, members evicted, days summed \
+             up or counted, snapshots kept, rows let go of.",
             by_job(|steps| steps.done.get()),
         )?;
         let mut durations =

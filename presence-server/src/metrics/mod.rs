@@ -16,7 +16,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use presence_core::{Rejection, Taken, Timestamp};
+use presence_core::{Logged, Rejection, Taken, Timestamp};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, text::encode},
@@ -33,6 +33,8 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 
 /// What became of heartbeats.
 const HEARTBEATS: [&str; 4] = ["kept", "counted", "committed", "refused"];
+/// What became of events.
+const EVENTS: [&str; 4] = ["counted", "uncounted", "repeated", "refused"];
 /// What became of reports.
 const CHECKPOINTS: [&str; 2] = ["stored", "unchanged"];
 
@@ -42,6 +44,7 @@ pub(crate) struct Metrics {
     pub(crate) jobs: Jobs,
     heartbeats: [Count; HEARTBEATS.len()],
     checkpoints: [Count; CHECKPOINTS.len()],
+    events: [Count; EVENTS.len()],
     requests: Requests,
     in_flight: AtomicUsize,
 }
@@ -69,6 +72,21 @@ impl Metrics {
             .for_each(|(count, more)| count.add(more));
     }
 
+    /// Counts what became of events, and those that did not get so far as to have a verdict.
+    pub(crate) fn events(&self, verdicts: &[Result<Logged, Rejection>], unread: usize) {
+        let mut counts = [0, 0, 0, unread as u64];
+        for verdict in verdicts {
+            let [counted, uncounted, repeated, refused] = &mut counts;
+            *match verdict {
+                Ok(Logged { is_new: false, .. }) => repeated,
+                Ok(Logged { is_counted: true, .. }) => counted,
+                Ok(_) => uncounted,
+                Err(_) => refused,
+            } += 1;
+        }
+        self.events.iter().zip(counts).for_each(|(count, more)| count.add(more));
+    }
+
     /// Counts a report that was committed.
     pub(crate) fn checkpoint(&self, created: bool) {
         let [stored, unchanged] = &self.checkpoints;
@@ -76,11 +94,15 @@ impl Metrics {
     }
 }
 
-/// Everything there is to read, as text. Who is online is left out where the shared live set does not answer.
+/// How many days at most are told as waiting to be counted.
+const DAYS: usize = 100;
+
+/// Everything there is to read, as text. What is asked of the store is left out where it does not answer.
 pub(crate) async fn scrape(state: &AppState) -> String {
     let online = state.beats().online_count(state.tracker().policy().online_window).await.ok();
+    let stale_days = state.activity().stale_days(DAYS).await.ok();
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures { state: state.clone(), online }));
+    registry.register_collector(Box::new(Figures { state: state.clone(), online, stale_days }));
     let mut text = String::with_capacity(16 * 1024);
     // Writing to text does not fail.
     let _ = encode(&mut text, &registry);
@@ -92,11 +114,12 @@ pub(crate) async fn scrape(state: &AppState) -> String {
 struct Figures {
     state: AppState,
     online: Option<u64>,
+    stale_days: Option<usize>,
 }
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Self { state, online } = self;
+        let Self { state, online, stale_days } = self;
         let (metrics, traffic) = (state.metrics(), state.traffic());
         let beats = state.beats();
         let encoder = &mut encoder;
@@ -166,10 +189,19 @@ impl Collector for Figures {
                 .zip(&metrics.checkpoints)
                 .map(|(name, count)| ([("outcome", *name)], count.get())),
         )?;
+        encoder.counters(
+            "presence_events",
+            "Events: stored and counted, stored only (uncounted), stored before (repeated), or refused.",
+            EVENTS.iter().zip(&metrics.events).map(|(name, count)| ([("outcome", *name)], count.get())),
+        )?;
         let pending = "Users whose heartbeats are in memory and wait for the next flush.";
         encoder.gauge("presence_pending_users", pending, beats.pending() as u64)?;
         let waiting = "Envelopes that wait for their turn to be written.";
         encoder.gauge("presence_waiting_envelopes", waiting, state.tracker().waiting() as u64)?;
+        if let Some(days) = *stale_days {
+            let waiting = "Days with events that their figures do not have yet, up to 100.";
+            encoder.gauge("presence_stale_days", waiting, days as u64)?;
+        }
         metrics.jobs.encode(encoder)?;
 
         let Some(work) = state.workload() else { return Ok(()) };

@@ -232,7 +232,7 @@ mod tests {
         body::{Body, to_bytes},
         routing::get,
     };
-    use presence_core::{Beats, ManualClock, MemoryStore, Tracker};
+    use presence_core::{Activity, Beats, ManualClock, MemoryStore, Tracker};
     use tower::ServiceExt;
 
     use super::*;
@@ -244,9 +244,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_problem_of_its_route_and_its_room_is_free_again() {
-        let tracker = Tracker::new(Arc::new(MemoryStore::new()), ManualClock::default());
+        let store = Arc::new(MemoryStore::new());
+        let tracker = Tracker::new(store.clone(), ManualClock::default());
+        let activity = Activity::new(store, ManualClock::default());
         let settings = Settings { max_in_flight: 1, ..Settings::default() };
-        let state = AppState::new(Beats::new(tracker), settings);
+        let state = AppState::new(Beats::new(tracker), activity, settings);
         let routes = Router::new().route("/panic/{word}", get(panics)).layer(Observe::new(state.clone()));
         let nested = Router::new().nest("/own", routes);
         for _ in 0..3 {

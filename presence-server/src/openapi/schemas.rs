@@ -78,6 +78,22 @@ schema! {
 }
 
 schema! {
+    /// What happened: a letter, then letters, digits and `_`.
+    EventName = text(1..=64, "app_session_start").pattern(Some("^[A-Za-z][A-Za-z0-9_]{0,63}$"))
+}
+
+schema! {
+    /// What else there is to say of an event: a JSON object under the limits of content. `province` and `city` are counted
+    /// by where they are text of 1 to 64 characters.
+    EventProperties = {
+        let no_nul = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000]*$")).build();
+        let any = Ref::from_schema_name(Content::name());
+        ObjectBuilder::new().schema_type(Type::Object).property_names(Some(no_nul)).additional_properties(Some(any))
+            .examples([serde_json::json!({ "province": "Hunan", "city": "Changsha" })])
+    }
+}
+
+schema! {
     /// An event id in a header: printable ASCII.
     HeaderEventId = text(1..=128, "0190b6a0-7e2c-7c0e-9a53-0f6c3f1d2b4a")
         .pattern(Some(r"^(?!\.{1,2}$)[!-~]([ -~]*[!-~])?$"))
@@ -110,6 +126,28 @@ schema! {
 }
 
 schema! {
+    /// An instant in RFC 3339 with any offset, from 1970 to 9999.
+    DateTime = ObjectBuilder::new().schema_type(Type::String).examples(["2024-05-31T13:20:00Z"])
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+}
+
+schema! {
+    /// A local day in the zone of the server.
+    Day = text(10..=10, "2024-05-31").pattern(Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Date)))
+}
+
+schema! {
+    /// How far the points of a history lie apart.
+    Interval = one_of(&["1m", "5m", "15m", "30m", "1h"]).default(Some("5m".into()))
+}
+
+schema! {
+    /// A run of days: the `week` from Monday to Sunday or the `month` of a day, or the 7 or 30 days up to it.
+    Period = one_of(&["week", "month", "7d", "30d"]).default(Some("week".into()))
+}
+
+schema! {
     /// A length of time in seconds, floored.
     Seconds = whole(KnownFormat::Int64, 0..=LAST_SECOND).examples([340])
 }
@@ -122,6 +160,18 @@ schema! {
 schema! {
     /// How many.
     Count = whole(KnownFormat::Int64, 0..=i64::MAX).examples([3])
+}
+
+schema! {
+    /// How many by region: 1 to 64 characters each.
+    CountByRegion = ObjectBuilder::new().schema_type(Type::Object)
+        .property_names(Some(text(1..=64, "Hunan").build()))
+        .additional_properties(Some(Ref::from_schema_name(Count::name())))
+}
+
+schema! {
+    /// How often figures were calculated: 1 at first.
+    StatsVersion = whole(KnownFormat::Int64, 1..=i64::MAX).examples([4])
 }
 
 schema! {

@@ -1,10 +1,14 @@
 //! The routes, one surface or noun per file. Each keeps the case and the units of its surface.
 
+pub(crate) mod active_users;
+mod batch;
 pub(crate) mod checkpoints;
 pub(crate) mod docs;
+pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod heartbeat;
 pub(crate) mod metrics;
+pub(crate) mod online_history;
 pub(crate) mod presence;
 pub(crate) mod status;
 pub(crate) mod summaries;

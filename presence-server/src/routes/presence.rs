@@ -1,6 +1,6 @@
 //! `/api/v1/presence`: heartbeats of installs and users, and who is online. Names are camelCase, stamps Unix seconds.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     Json,
@@ -9,30 +9,23 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use presence_core::{HeartbeatRef, InstallRef, Member, Rejection, Taken, Timestamp, UserRef};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
-};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
-    openapi::{
-        Ref, RefOr, Schema,
-        schema::{AnyOfBuilder, ArrayBuilder},
-    },
+    openapi::{RefOr, Schema},
 };
 
 use crate::{
     AppState,
     auth::Principal,
-    extract::{Asker, BatchBody, Params, Whole, parse, parse_object},
+    extract::{Asker, BatchBody, Name, Params, Whole, parse, parse_object},
     openapi::schemas,
     problem::Problem,
-    routes::{DURABILITY, IN_MEMORY},
+    routes::{
+        DURABILITY, IN_MEMORY,
+        batch::{self, BATCH, Item, Refused, one_by_one},
+    },
 };
-
-/// The most heartbeats of a batch.
-const BATCH: usize = 1000;
 
 /// A sign of life of an install, or of a user on it.
 // Borrowed from the body.
@@ -55,62 +48,13 @@ struct Beat<'a> {
     user_id: Option<Name<'a>>,
 }
 
-/// A user id as text or as a whole number, which is read as its digits.
-// Not an untagged enum: that keeps a copy of the value until one of its shapes fits.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NameVisitor)
-    }
-}
-
-impl From<Whole> for Name<'_> {
-    fn from(Whole(number): Whole) -> Self {
-        Self(Cow::Owned(number.to_string()))
-    }
-}
-
-struct NameVisitor;
-
-impl<'de> Visitor<'de> for NameVisitor {
-    type Value = Name<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text or a whole number")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
-        Ok(Name(Cow::Borrowed(name)))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
-        Ok(Name(Cow::Owned(name.to_owned())))
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Name<'de>, E> {
-        Whole::deserialize(number.into_deserializer()).map(Name::from)
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Name<'de>, E> {
-        Whole::deserialize(number.into_deserializer()).map(Name::from)
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Name<'de>, E> {
-        Whole::deserialize(number.into_deserializer()).map(Name::from)
-    }
-}
-
 /// Heartbeats.
 enum Batch {}
 
 impl PartialSchema for Batch {
     fn schema() -> RefOr<Schema> {
-        let item = AnyOfBuilder::new()
-            .item(Ref::from_schema_name(Beat::name()))
-            .item(utoipa::openapi::schema::empty())
-            .description(Some("What is not a heartbeat is refused by itself; the others are taken."));
-        ArrayBuilder::new().items(item).min_items(Some(1)).max_items(Some(BATCH)).into()
+        batch::schema::<Beat<'_>>("What is not a heartbeat is refused by itself; the others are taken.")
+            .into()
     }
 }
 
@@ -219,52 +163,15 @@ struct Verdicts {
     server_ts: i64,
 }
 
-/// An item that was refused.
-#[derive(Serialize, ToSchema)]
-struct Refused {
-    /// Its place in the batch, from 0.
-    #[schema(value_type = schemas::Count)]
-    index: usize,
-    #[schema(value_type = schemas::Code)]
-    code: &'static str,
-}
-
-/// A heartbeat by its names: the parser would also take an array of its values in order.
-struct Item<'a>(Beat<'a>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ItemVisitor)
-    }
-}
-
-struct ItemVisitor;
-
-impl<'de> Visitor<'de> for ItemVisitor {
-    type Value = Item<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item<'de>, A::Error> {
-        Beat::deserialize(MapAccessDeserializer::new(map)).map(Item)
-    }
-}
-
 /// The items of a batch, or why one is none.
 ///
 /// Nearly always all of them are heartbeats, and one pass makes them. Where one is not, the parser can only refuse the
 /// whole, so each is parsed by itself.
 fn items(body: &[u8]) -> Result<Vec<Result<Beat<'_>, &'static str>>, Problem> {
-    if let Ok(beats) = parse::<Vec<Item<'_>>>(body) {
+    if let Ok(beats) = parse::<Vec<Item<Beat<'_>>>>(body) {
         return Ok(beats.into_iter().map(|Item(beat)| Ok(beat)).collect());
     }
-    let items: Vec<&RawValue> = parse(body)?;
-    Ok(items
-        .into_iter()
-        .map(|item| parse_object(item.get().as_bytes()).map_err(|problem| problem.code()))
-        .collect())
+    Ok(one_by_one(parse(body)?))
 }
 
 /// Takes many heartbeats at once, each judged on its own.
@@ -309,8 +216,7 @@ pub(crate) async fn heartbeats(
         verdict.err().map(|rejection| Refused { index, code: rejection.code() })
     });
     errors.extend(refused);
-    errors.sort_by_key(|refused| refused.index);
-    errors.iter().for_each(|refused| state.traffic().refuse(refused.code, 1));
+    let errors = Refused::counted(errors, &state);
     let server_ts = state.tracker().now().as_millis();
     let failed = errors.len();
     let verdicts = Verdicts { accepted: items.len().saturating_sub(failed), failed, errors, server_ts };

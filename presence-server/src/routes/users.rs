@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use presence_core::{Place, Record, UserId};
+use presence_core::{Erasure, Place, Record, UserId};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
@@ -31,6 +31,9 @@ pub(crate) struct Receipt {
     /// Remembered event ids.
     #[schema(value_type = schemas::Count)]
     requests: u64,
+    /// Events that were reported.
+    #[schema(value_type = schemas::Count)]
+    events: u64,
 }
 
 /// Removes everything about the user.
@@ -42,7 +45,7 @@ pub(crate) struct Receipt {
     responses(
         (status = 200, description = "What was removed; nothing, of a user that is not known.", body = Receipt,
             headers(("Presence-Durability" = schemas::Durability, description = "What the erasure survives.")),
-            example = json!({"user_id": "alice", "checkpoints": 3, "requests": 1})),
+            example = json!({"user_id": "alice", "checkpoints": 3, "requests": 1, "events": 2})),
     ),
 )]
 pub(crate) async fn erase(
@@ -52,14 +55,15 @@ pub(crate) async fn erase(
     let erasure = state.beats().erase(&user).await?;
     let durability = [(DURABILITY, HeaderValue::from_static(state.settings().durability))];
     let user_id = user.to_string();
-    let receipt = Receipt { user_id, checkpoints: erasure.checkpoints, requests: erasure.requests };
+    let Erasure { checkpoints, requests, events } = erasure;
+    let receipt = Receipt { user_id, checkpoints, requests, events };
     Ok((durability, Json(receipt)).into_response())
 }
 
 /// Hands over everything that is stored about the user.
 ///
-/// A line of JSON each. `kind` is `session`, `online`, `total`, `checkpoint` or `request`; stamps are Unix milliseconds. An
-/// answer that breaks off is not whole: ask again.
+/// A line of JSON each. `kind` is `session`, `online`, `total`, `checkpoint`, `request`, `sighting` or `event`; stamps are
+/// Unix milliseconds. An answer that breaks off is not whole: ask again.
 #[utoipa::path(
     get, path = "/users/{user_id}/export", operation_id = "exportUser", tag = "checkpoints",
     params(PathUser),

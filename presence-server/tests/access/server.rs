@@ -7,7 +7,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode, header},
 };
-use presence_core::{Beats, ManualClock, MemoryStore, Tracker};
+use presence_core::{Activity, Beats, ManualClock, MemoryStore, Tracker};
 use presence_server::{
     AppState, Settings,
     auth::{Access, Secret, Tokens},
@@ -28,6 +28,7 @@ pub(crate) fn closed() -> Access {
 pub(crate) struct Server {
     pub(crate) state: AppState,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<MemoryStore>,
     router: Router,
 }
 
@@ -66,10 +67,12 @@ impl Server {
     pub(crate) fn with(settings: Settings) -> Self {
         let clock = Arc::new(ManualClock::default());
         clock.set(now());
-        let tracker = Tracker::new(Arc::new(MemoryStore::new()), clock.clone());
-        let state = AppState::new(Beats::new(tracker), settings);
+        let store = Arc::new(MemoryStore::new());
+        let tracker = Tracker::new(store.clone(), clock.clone());
+        let activity = Activity::new(store.clone(), clock.clone());
+        let state = AppState::new(Beats::new(tracker), activity, settings);
         let router = presence_server::app(state.clone());
-        Self { state, clock, router }
+        Self { state, clock, store, router }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -143,8 +146,8 @@ pub(crate) fn operations() -> Vec<Operation> {
                 r#"[{"adminKey":[]}]"# => Rule::Key,
                 other => panic!("{method} {path}: nobody says who may ask: {other}"),
             };
-            let path =
-                path.replace("{user_id}", "alice").replace("{id}", "1").replace("{file}", "index.html");
+            let path = path.replace("{user_id}", "alice").replace("{id}", "1").replace("{day}", "2024-05-31");
+            let path = path.replace("{file}", "index.html");
             let example = &operation["requestBody"]["content"]["application/json"]["example"];
             let body = if example.is_null() { String::new() } else { example.to_string() };
             let statuses = operation["responses"].as_object().expect("responses").keys();

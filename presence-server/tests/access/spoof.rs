@@ -1,8 +1,9 @@
-//! Heartbeats that name somebody.
+//! Heartbeats and events that name somebody.
 
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use presence_core::{ActivityQuery as _, Window};
 use presence_server::auth::Access;
 use serde_json::{Value, json};
 
@@ -87,6 +88,42 @@ async fn each_item_of_a_batch_names_its_own_user() {
     let (errors, members) = send(&scoped("carol", "admin")).await;
     assert_eq!(errors, json!([short]));
     assert_eq!(members, ["u:7", "u:alice", "u:bob", "u:carol"]);
+}
+
+#[tokio::test]
+async fn each_event_names_its_own_user() {
+    let event = |name: &str, changes: &Value| {
+        let mut event = json!({"eventName": name, "installId": "phone-4711", "clientTs": NOW});
+        event.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
+        event
+    };
+    let body = json!({"events": [
+        event("own", &json!({})),
+        event("null", &json!({"userId": null})),
+        event("bobs", &json!({"userId": "bob"})),
+        event("said", &json!({"userId": "alice"})),
+        event("sub", &json!({"sub": "bob", "user_id": "bob", "properties": {"userId": "bob"}})),
+        event("number", &json!({"userId": 7})),
+    ]});
+    // Whose events are stored, in order; and the indices that are forbidden.
+    let send = async |access: Access, token: &str| {
+        let server = Server::new(access);
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let answer = server.ask("POST /api/v1/analytics/events", &body.to_string(), &headers).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let errors = answer.json()["errors"].as_array().expect("errors").clone();
+        assert!(errors.iter().all(|error| error["code"] == "FORBIDDEN"), "{errors:?}");
+        let forbidden: Vec<_> = errors.iter().filter_map(|error| error["index"].as_u64()).collect();
+        let events = server.store.events(Window::all(), None, 100).await.expect("a store that works");
+        let users =
+            events.iter().map(|event| event.user.as_ref().map_or("-".to_owned(), ToString::to_string));
+        (users.collect::<Vec<_>>().join(" "), forbidden)
+    };
+    assert_eq!(send(closed(), &token("alice")).await, ("alice alice alice alice".to_owned(), vec![2, 5]));
+    let admin = scoped("carol", "admin");
+    assert_eq!(send(closed(), &admin).await, ("carol carol bob alice carol 7".to_owned(), vec![]));
+    assert_eq!(send(Access::open(), &token("alice")).await, ("- - bob alice - 7".to_owned(), vec![]));
 }
 
 #[tokio::test]

@@ -74,14 +74,35 @@ async fn what_looks_odd_or_stands_at_a_limit_is_taken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_item_of_a_batch_costs_its_own_verdict_only() {
     let server = Server::start(Limits::default()).await;
-    let good = |number: usize| {
+    let now = server.state.tracker().now().as_secs();
+    let beat = |number: usize| {
         format!(r#"{{"installId":"tablet-{number:04}","appVersion":"1","clientTs":0,"userId":"u{number}"}}"#)
     };
-    let items = table::items::items(server.state.tracker().now().as_secs());
-    // Each alone between two good ones, and all of them in one.
+    let heartbeats = table::items::items(now);
+    judged(&server, "/api/v1/presence/heartbeats", &heartbeats, beat, |items| format!("[{items}]")).await;
+    let event = |number: usize| {
+        format!(
+            r#"{{"eventName":"start","installId":"tablet-{number:04}","clientTs":0,"userId":"u{number}"}}"#
+        )
+    };
+    let wrapped = |items: &str| format!(r#"{{"events":[{items}]}}"#);
+    judged(&server, "/api/v1/analytics/events", &table::items::events(now), event, wrapped).await;
+    let kept = server.kept().await;
+    let events = kept.lines().filter(|line| line.starts_with("analytics_event_log ")).count();
+    assert_eq!(events, 3 * table::items::events(now).len(), "the good ones are stored, and no other");
+}
+
+/// Sends each bad item between two good ones, and all of them in one batch.
+async fn judged(
+    server: &Server,
+    route: &str,
+    items: &[(String, &str)],
+    good: impl Fn(usize) -> String,
+    batch: impl Fn(&str) -> String,
+) {
     for (number, (item, code)) in items.iter().enumerate() {
-        let batch = format!("[{},{item},{}]", good(2 * number), good(2 * number + 1));
-        let answer = server.connect().await.ask(&post("/api/v1/presence/heartbeats", batch)).await;
+        let body = batch(&[&good(2 * number), item, &good(2 * number + 1)].map(String::as_str).join(","));
+        let answer = server.connect().await.ask(&post(route, body)).await;
         assert_eq!(answer.status, 200, "{item}: {answer:?}");
         let verdicts = answer.json();
         assert_eq!(
@@ -92,16 +113,9 @@ async fn a_bad_item_of_a_batch_costs_its_own_verdict_only() {
         assert_eq!(verdicts["errors"][0]["index"], 1, "{item}: {verdicts}");
         assert_eq!(verdicts["errors"][0]["code"], *code, "{item}: {verdicts}");
     }
-    let batch: Vec<_> = items
-        .iter()
-        .enumerate()
-        .flat_map(|(number, (item, _))| [item.clone(), good(9000 + number)])
-        .collect();
-    let answer = server
-        .connect()
-        .await
-        .ask(&post("/api/v1/presence/heartbeats", format!("[{}]", batch.join(","))))
-        .await;
+    let all = items.iter().enumerate().flat_map(|(number, (item, _))| [item.clone(), good(9000 + number)]);
+    let all: Vec<_> = all.collect();
+    let answer = server.connect().await.ask(&post(route, batch(&all.join(",")))).await;
     let verdicts = answer.json();
     let expected: Vec<Value> = items
         .iter()

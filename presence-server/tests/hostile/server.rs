@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use presence_core::{Beats, SystemClock, Tracker};
+use presence_core::{Activity, Beats, SystemClock, Tracker};
 use presence_server::{
     AppState, Settings, app, jobs,
     serve::{Drained, Limits, listen, serve},
@@ -35,7 +35,8 @@ impl Server {
         let store = Arc::new(SqliteStore::open(&path).await.expect("a store"));
         let tracker = Tracker::new(store.clone(), SystemClock);
         let beats = Beats::new(tracker).backed_by(store.clone());
-        let state = AppState::new(beats, Settings::default());
+        let activity = Activity::new(store.clone(), SystemClock);
+        let state = AppState::new(beats, activity, Settings::default());
         let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let (shutdown, traffic) = (CancellationToken::new(), Arc::clone(state.traffic()));

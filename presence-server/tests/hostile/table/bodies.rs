@@ -222,6 +222,7 @@ pub(super) fn cases(now: i64) -> Vec<Case> {
     cases.extend(types());
     cases.extend(chunks());
     cases.extend(batches());
+    cases.extend(events());
     cases
 }
 
@@ -365,4 +366,45 @@ fn batches() -> Vec<Case> {
         Case::new(format!("batch: {name}"), post("/api/v1/presence/heartbeats", body), 400, code)
     })
     .into()
+}
+
+/// Batches of events that are refused as a whole.
+fn events() -> Vec<Case> {
+    let item = r#"{"eventName":"app_session_start","installId":"phone-4711","clientTs":1717161600}"#;
+    let many = format!(r#"{{"events":[{}{item}]}}"#, format!("{item},").repeat(1000));
+    let invalid = "INVALID_BODY";
+    [
+        ("nothing", Vec::new(), invalid),
+        ("an array", format!("[{item}]").into_bytes(), invalid),
+        ("an event", item.as_bytes().to_vec(), invalid),
+        ("null", b"null".to_vec(), invalid),
+        ("another case", format!(r#"{{"Events":[{item}]}}"#).into_bytes(), invalid),
+        ("null for events", br#"{"events":null}"#.to_vec(), invalid),
+        ("an object for events", format!(r#"{{"events":{item}}}"#).into_bytes(), invalid),
+        ("events twice", format!(r#"{{"events":[{item}],"events":[{item}]}}"#).into_bytes(), invalid),
+        ("no end", format!(r#"{{"events":[{item}]"#).into_bytes(), invalid),
+        ("a comma too many", format!(r#"{{"events":[{item},]}}"#).into_bytes(), invalid),
+        ("something behind", format!(r#"{{"events":[{item}]}}x"#).into_bytes(), invalid),
+        ("a bad byte in one item", [br#"{"events":[""#.as_slice(), b"\xff\"]}"].concat(), invalid),
+        ("an item that is no JSON", format!(r#"{{"events":[{item},nonsense]}}"#).into_bytes(), invalid),
+        ("100,000 levels", format!(r#"{{"events":{}"#, "[".repeat(100_000)).into_bytes(), invalid),
+        ("no items", br#"{"events":[]}"#.to_vec(), "INVALID_BATCH"),
+        ("1,001 items", many.into_bytes(), "INVALID_BATCH"),
+        (
+            "1,001 small items",
+            format!(r#"{{"events":[{}7]}}"#, "7,".repeat(1000)).into_bytes(),
+            "INVALID_BATCH",
+        ),
+    ]
+    .map(|(name, body, code)| {
+        Case::new(format!("events: {name}"), post("/api/v1/analytics/events", body), 400, code)
+    })
+    .into_iter()
+    .chain([Case::new(
+        "events: 1 MiB and a byte",
+        post("/api/v1/analytics/events", " ".repeat(1024 * 1024 + 1)),
+        413,
+        "BODY_TOO_LARGE",
+    )])
+    .collect()
 }

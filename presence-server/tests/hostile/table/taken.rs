@@ -27,6 +27,18 @@ pub(crate) fn cases(now: i64) -> Vec<Case> {
     let item = r#"{"installId":"phone-4711","appVersion":"1","clientTs":1717161600}"#;
     let batch = format!("[{}{item}]", format!("{item},").repeat(999));
     let full = format!("{}[{item}]", " ".repeat(1024 * 1024 - item.len() - 2));
+    let event = r#"{"events":[{"eventName":"start","installId":"phone-4711","clientTs":1717161600}]}"#;
+    let event_with = |value: &str| event.replacen('}', &format!(r#","properties":{{"a":{value}}}}}"#), 1);
+    let events = format!(
+        r#"{{"events":[{}]}}"#,
+        (0..1000)
+            .map(|number| format!(
+                r#"{{"eventName":"start","installId":"phone-{number:04}","clientTs":{number}}}"#
+            ))
+            .collect::<Vec<_>>()
+            .join(",")
+    );
+    let full_events = format!("{}{event}", " ".repeat(1024 * 1024 - event.len()));
     let accented = encoded(&format!("e{}", "\u{301}".repeat(127)));
     let mut cases = vec![
         ("128 letters", post(&format!("/users/{}/checkpoints", "x".repeat(128)), json), 201),
@@ -85,6 +97,38 @@ pub(crate) fn cases(now: i64) -> Vec<Case> {
         ),
         ("a batch of 1,000", post("/api/v1/presence/heartbeats", batch), 200),
         ("a batch of 1 MiB", post("/api/v1/presence/heartbeats", full), 200),
+        ("1,000 events", post("/api/v1/analytics/events", events), 200),
+        ("1 MiB of events", post("/api/v1/analytics/events", full_events), 200),
+        (
+            "properties of 16 KiB",
+            post("/api/v1/analytics/events", event_with(&format!("\"{}\"", "x".repeat(16 * 1024 - 8)))),
+            200,
+        ),
+        (
+            "32 levels of properties",
+            post("/api/v1/analytics/events", event_with(&format!("{}1{}", "[".repeat(31), "]".repeat(31)))),
+            200,
+        ),
+        ("a day long ago", get("/api/v1/analytics/dau?startDate=0001-01-01&endDate=0001-12-31"), 200),
+        ("the last day", get("/api/v1/analytics/dau?startDate=9999-12-31&endDate=9999-12-31"), 200),
+        ("366 days", get("/api/v1/analytics/dau?startDate=2024-01-01&endDate=2024-12-31"), 200),
+        ("a month long ago", get("/api/v1/analytics/active-users?period=month&date=0001-01-01"), 200),
+        ("the last day, counted", post("/api/v1/analytics/dau/9999-12-31/recalculate", ""), 200),
+        ("the first day, counted", post("/api/v1/analytics/dau/0001-01-01/recalculate", ""), 200),
+        (
+            "10,000 points",
+            get(
+                "/api/v1/presence/online-history?startTime=1970-01-01T00:00:00Z&endTime=1970-01-07T22:40:00Z&interval=1m",
+            ),
+            200,
+        ),
+        (
+            "a leap second with an offset",
+            get(
+                "/api/v1/presence/online-history?startTime=2016-12-31T18:59:60.999999999-05:00&endTime=2017-01-01T00:00:02Z",
+            ),
+            200,
+        ),
         ("an absolute target", get("http://example.com/livez"), 200),
         ("a fragment", get("/livez#x"), 200),
         ("empty lines before the request", b"\r\n\r\nGET /livez HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 200),

@@ -64,6 +64,8 @@ const NO_ROUTES: &[&str] = &[
     "GET /../../etc/passwd",
     "GET /.git/config",
     "GET /api/v1/presence",
+    "GET /api/v1/analytics",
+    "GET /api/v1/analytics/dau/2024-05-31",
     "FOO /nowhere",
 ];
 
@@ -82,6 +84,11 @@ const NO_METHODS: &[&str] = &[
     "GET /api/v1/presence/heartbeat",
     "GET /api/v1/presence/heartbeats",
     "POST /api/v1/presence/online-count",
+    "POST /api/v1/presence/online-history",
+    "GET /api/v1/analytics/events",
+    "POST /api/v1/analytics/dau",
+    "POST /api/v1/analytics/active-users",
+    "GET /api/v1/analytics/dau/2024-05-31/recalculate",
     "POST /livez",
     "DELETE /readyz",
     "BREW /health",
@@ -203,6 +210,111 @@ const QUERIES: &[(&str, &str, &[&str])] = &[
             "cursor=u%FF:bob",
         ],
     ),
+    (
+        "/api/v1/presence/online-history",
+        "INVALID_QUERY",
+        &[
+            "",
+            "startTime=2024-05-31T00:00:00Z",
+            "endTime=2024-05-31T00:00:00Z",
+            "startTime=2024-05-31T00:00:00Z&startTime=2024-05-31T00:00:00Z&endTime=2024-05-31T00:00:00Z",
+            "start_time=2024-05-31T00:00:00Z&end_time=2024-05-31T00:00:00Z",
+        ],
+    ),
+    (
+        "/api/v1/presence/online-history",
+        "INVALID_TIMESTAMP",
+        &[
+            "startTime=&endTime=",
+            "startTime=0&endTime=1717161600",
+            "startTime=2024-05-31&endTime=2024-06-01",
+            "startTime=2024-05-31T00:00:00&endTime=2024-06-01T00:00:00",
+            "startTime=2024-05-31T00:00:00+02:00&endTime=2024-06-01T00:00:00Z",
+            "startTime=2024-05-31T24:00:00Z&endTime=2024-06-01T00:00:00Z",
+            "startTime=2024-02-30T00:00:00Z&endTime=2024-06-01T00:00:00Z",
+            "startTime=1969-12-31T23:59:59Z&endTime=2024-06-01T00:00:00Z",
+            "startTime=-2024-05-31T00:00:00Z&endTime=2024-06-01T00:00:00Z",
+            "startTime=2024-05-31T00:00:00Z&endTime=%2B12024-06-01T00:00:00Z",
+            "startTime=2024-05-31T00:00:00Z%00&endTime=2024-06-01T00:00:00Z",
+            "startTime=%FF&endTime=2024-06-01T00:00:00Z",
+            "startTime='%20OR%201=1%20--&endTime=2024-06-01T00:00:00Z",
+        ],
+    ),
+    (
+        "/api/v1/presence/online-history",
+        "INVALID_WINDOW",
+        &["startTime=2024-06-01T00:00:00Z&endTime=2024-05-31T23:59:59.999Z"],
+    ),
+    (
+        "/api/v1/presence/online-history",
+        "INVALID_INTERVAL",
+        &[
+            "startTime=2024-05-31T00:00:00Z&endTime=2024-06-01T00:00:00Z&interval=",
+            "startTime=2024-05-31T00:00:00Z&endTime=2024-06-01T00:00:00Z&interval=2m",
+            "startTime=2024-05-31T00:00:00Z&endTime=2024-06-01T00:00:00Z&interval=5M",
+            "startTime=2024-05-31T00:00:00Z&endTime=2024-06-01T00:00:00Z&interval=300",
+        ],
+    ),
+    (
+        "/api/v1/presence/online-history",
+        "TOO_MANY_POINTS",
+        &[
+            "startTime=1970-01-01T00:00:00Z&endTime=9999-12-31T23:59:59Z",
+            "startTime=2024-05-01T00:00:00Z&endTime=2024-05-08T00:00:00Z&interval=1m",
+        ],
+    ),
+    (
+        "/api/v1/analytics/dau",
+        "INVALID_DAY",
+        &[
+            "startDate=",
+            "startDate=today",
+            "endDate=2024-5-31",
+            "endDate=20240531",
+            "endDate=2024-02-30",
+            "endDate=2023-02-29",
+            "endDate=2024-13-01",
+            "endDate=0000-01-01",
+            "endDate=-2024-05-31",
+            "endDate=%2B2024-05-31",
+            "endDate=12024-05-31",
+            "endDate=2024-05-31T00:00:00Z",
+            "endDate=2024-05-31%20",
+            "endDate=2024-05-31%00",
+            "endDate=0001-01-03",
+            "startDate=%FF",
+            "startDate='%3B%20DROP%20TABLE%20x",
+        ],
+    ),
+    (
+        "/api/v1/analytics/dau",
+        "INVALID_WINDOW",
+        &["startDate=2024-05-31&endDate=2024-05-30", "startDate=9999-12-31"],
+    ),
+    (
+        "/api/v1/analytics/dau",
+        "TOO_MANY_DAYS",
+        &["startDate=2023-05-31&endDate=2024-05-31", "startDate=0001-01-01&endDate=9999-12-31"],
+    ),
+    ("/api/v1/analytics/dau", "INVALID_QUERY", &["startDate=2024-05-31&startDate=2024-05-31"]),
+    (
+        "/api/v1/analytics/active-users",
+        "INVALID_PERIOD",
+        &["period=", "period=year", "period=Week", "period=7", "period=30D", "period=week%00", "period=%FF"],
+    ),
+    (
+        "/api/v1/analytics/active-users",
+        "INVALID_DAY",
+        &[
+            "date=",
+            "date=now",
+            "date=2024-02-30",
+            "period=30d&date=0001-01-29",
+            "period=week&date=9999-12-31",
+            "period=week&date=0000-12-31",
+        ],
+    ),
+    ("/api/v1/analytics/active-users", "INVALID_QUERY", &["date=2024-05-31&date=2024-05-31"]),
     ("/users/bob/checkpoints/0", "INVALID_CHECKPOINT_ID", &[""]),
     ("/users/bob/checkpoints/-1", "INVALID_CHECKPOINT_ID", &[""]),
     ("/users/bob/checkpoints/x", "INVALID_CHECKPOINT_ID", &[""]),
@@ -285,6 +397,23 @@ pub(super) fn cases() -> Vec<Case> {
     ] {
         cases.push(Case::new(format!("unknown: {path}"), get(path), 404, code));
     }
+    for day in [
+        "x",
+        "2024-02-30",
+        "2024-5-31",
+        "0000-01-01",
+        "%2B2024-05-31",
+        "",
+        "-2024-05-31",
+        "2024-05-31%00",
+        "..",
+        "%20",
+    ] {
+        let line = format!("/api/v1/analytics/dau/{day}/recalculate");
+        cases.push(Case::new(format!("day: {day}"), post(&line, ""), 400, "INVALID_DAY"));
+    }
+    let line = "/api/v1/analytics/dau/%FF/recalculate";
+    cases.push(Case::new("day: no text", post(line, ""), 400, "INVALID_PATH"));
     let report = |key: &[u8]| {
         let head = b"POST /users/mallory/checkpoints HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 19\r\n";
         [head, b"Idempotency-Key: ".as_slice(), key, b"\r\n\r\n", body.as_bytes()].concat()
