@@ -2,8 +2,9 @@
 
 use std::{error::Error, io::IsTerminal, path::Path, process::ExitCode};
 
+use chrono::NaiveDate;
 use presence_server::{
-    Server,
+    Server, audit,
     config::{Command, Config, LogFormat},
     demo::{self, Lives, Trace},
     healthcheck, log, run,
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Serve(config) => serve(config),
         Command::Demo { trace, config } => demo(&trace, config),
+        Command::Audit { first, last, config } => audit(first, last, &config),
         Command::CheckConfig(config) => {
             print!("{}", config.effective());
             Ok(())
@@ -58,7 +60,7 @@ fn demo(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
         let window = config.policy().online_window;
         let server = Server::open(config).await?;
         let trace = trace.ending_at(server.state().tracker().now())?;
-        demo::replay(server.state(), &trace, progress).await?;
+        demo::replay(server.state(), &trace, |done, all| progress(done, all, "events")).await?;
         let lives = Lives::of(server.state().tracker(), &trace).await?;
         let links = demo::links(server.address(), window, &lives);
         println!("{}\n{}\n{links}\nserving until Ctrl-C", lives.table(20), lives.hours());
@@ -66,15 +68,26 @@ fn demo(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
     })
 }
 
+/// Shows what is stored beside what the event log says; it is an error where the two differ.
+fn audit(first: Option<NaiveDate>, last: Option<NaiveDate>, config: &Config) -> Result<(), Box<dyn Error>> {
+    let progress = |done, all| progress(done, all, "days");
+    let audited = start(config, "warn")?.block_on(audit::audit(config, first, last, progress))?;
+    println!("{audited}");
+    match audited.differing() {
+        0 => Ok(()),
+        days => Err(format!("{days} of {} days differ", audited.days()).into()),
+    }
+}
+
 /// A bar on a terminal, nothing elsewhere.
-fn progress(done: usize, all: usize) {
+fn progress(done: usize, all: usize, what: &str) {
     const WIDTH: usize = 40;
     let filled = |done: usize| done.saturating_mul(WIDTH).checked_div(all).unwrap_or(WIDTH);
     let is_next = filled(done) > filled(done.saturating_sub(1));
     if is_next && std::io::stderr().is_terminal() {
         let (bar, rest) = ("#".repeat(filled(done)), ".".repeat(WIDTH.saturating_sub(filled(done))));
         let end = if done == all { "\n\n" } else { "" };
-        eprint!("\r{bar}{rest} {done}/{all} events{end}");
+        eprint!("\r{bar}{rest} {done}/{all} {what}{end}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
 };
 
+use chrono::NaiveDate;
 use clap::{
     Args as _, CommandFactory as _, FromArgMatches as _,
     error::{ContextKind, ErrorKind},
@@ -25,6 +26,15 @@ pub enum Command {
         /// A file as [`Trace`](crate::demo::Trace) reads it.
         trace: PathBuf,
         /// How to serve.
+        config: Config,
+    },
+    /// Count days from the event log, set them beside what is stored, and end with 1 where they differ.
+    Audit {
+        /// The first day; without it six days before the last.
+        first: Option<NaiveDate>,
+        /// The last day; without it the first, or today.
+        last: Option<NaiveDate>,
+        /// Where they are kept.
         config: Config,
     },
     /// Print [`Config::effective`] and end with 0.
@@ -77,6 +87,21 @@ enum Task {
     Demo {
         /// The file.
         trace: PathBuf,
+    },
+    /// Count days from the event log, and set them beside what is stored
+    ///
+    /// A line for each day, and for each region that differs. Ends with 0 where all agree, or only
+    /// wait to be counted anew, and with 1 where one differs: somebody else wrote to the store, or
+    /// DAU_EVENT_NAME, PRESENCE_TIMEZONE or LATE_WINDOW_HOURS were changed since. Nothing is
+    /// written. A file is locked while a server runs on it; PostgreSQL can be asked at any time.
+    #[command(verbatim_doc_comment)]
+    Audit {
+        /// The first day, YYYY-MM-DD. Without it the seven days up to today are counted.
+        #[arg(value_parser = value::day)]
+        first: Option<NaiveDate>,
+        /// The last day. Without it only the first is counted.
+        #[arg(value_parser = value::day)]
+        last: Option<NaiveDate>,
     },
     /// Print what the server can be asked: OpenAPI 3.1, as JSON.
     Openapi,
@@ -178,6 +203,14 @@ impl CommandLine {
         Ok(match cli.task {
             None | Some(Task::Serve) => Command::Serve(cli.config),
             Some(Task::Demo { trace }) => Command::Demo { trace, config: cli.config },
+            Some(Task::Audit { first, last }) => {
+                if first.zip(last).is_some_and(|(first, last)| last < first) {
+                    return Err(ConfigError::Usage(
+                        "the last day of an audit lies before the first".to_owned(),
+                    ));
+                }
+                Command::Audit { first, last, config: cli.config }
+            }
             Some(Task::CheckConfig) => Command::CheckConfig(cli.config),
             Some(Task::Openapi) => Command::Print(crate::openapi().to_owned()),
             Some(Task::Healthcheck { url }) => {
@@ -218,6 +251,10 @@ fn refusal(error: &clap::Error, args: &[OsString], origin: impl Fn(&str) -> Orig
 
     let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     if let (ErrorKind::ValueValidation, Some(reason)) = (error.kind(), error.source()) {
+        // What has a place and no name: `[FIRST]`.
+        if let Some(name) = flag.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            return ConfigError::Usage(format!("{name} {reason}"));
+        }
         // `--name <VALUE>` or `--name[=<VALUE>]`.
         let id = flag.trim_start_matches('-').split([' ', '[', '=']).next().unwrap_or_default();
         let variable = variable(id);

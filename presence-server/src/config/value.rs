@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use axum::http::{Uri, uri::Scheme};
-use presence_core::{CountedEvents, Zone};
+use chrono::NaiveDate;
+use presence_core::{CountedEvents, Period, Zone};
 use presence_sqlite::Durability;
 
 /// A whole number in `range`.
@@ -113,6 +114,13 @@ pub(super) fn schema(text: &str) -> Result<String, String> {
                 .to_owned())
         }
     }
+}
+
+/// A day in the years 1 to 9999.
+pub(super) fn day(text: &str) -> Result<NaiveDate, String> {
+    let day = text.parse().ok().filter(|day: &NaiveDate| day.to_string() == text);
+    let day = day.filter(|day| Period::day(*day).is_ok());
+    day.ok_or_else(|| "must be a day of the calendar, written YYYY-MM-DD".to_owned())
 }
 
 /// A URL that can be asked without TLS, for which there is no client here.
