@@ -81,9 +81,7 @@ impl Storage {
         let clock = Arc::new(PostgresClock::new(store.clone()).await.map_err(StorageError::Clock)?);
         let tracker = Tracker::with_policy(store.clone(), clock.clone(), config.policy());
         let beats = Beats::new(tracker.cached_by(store.clone())).shared_with(store.clone());
-        // Until PostgreSQL keeps events too.
-        let kept = Arc::new(MemoryStore::new());
-        let activity = Activity::with_policy(kept, clock.clone(), config.activity_policy());
+        let activity = Activity::with_policy(store.clone(), clock.clone(), config.activity_policy());
         Ok(Self { beats, activity, durability: durability(config), store: Store::Postgres { store, clock } })
     }
 }

@@ -4,6 +4,7 @@ Only requests that are meant to be accepted are changed, and only in these value
 was made.
 """
 
+import datetime
 import time
 
 import schemathesis
@@ -29,8 +30,14 @@ def before_call(context, case, **kwargs):
             stamp = whole(case.body.get(name))
             if stamp is not None and stamp > now:
                 case.body[name] = now  # a stamp beyond now + 300 s is refused
+        for event in case.body.get("events", []) if isinstance(case.body.get("events"), list) else []:
+            stamp = whole(event.get("clientTs")) if isinstance(event, dict) else None
+            if stamp is not None and stamp > now:
+                event["clientTs"] = now
     if not case.query:
         return
+    dates(case.query)
+    times(case.query)
     first, last = whole(case.query.get("from")), whole(case.query.get("to"))
     if case.operation.path.endswith("/summaries") and (first, last) != (None, None):
         # At most 366 days. Without a beginning they are a week, without an end they last until today.
@@ -39,6 +46,36 @@ def before_call(context, case, **kwargs):
             case.query["from"] = max(min(first, end), end - 300 * DAY)
     elif first is not None and last is not None and first > last:
         case.query["from"], case.query["to"] = last, first  # a window ends at or after its beginning
+
+
+def dates(query):
+    """At most 366 days, and none whose week or month would reach beyond the years that there are."""
+    for name in ("startDate", "endDate", "date"):
+        if date := parsed(datetime.date, query.get(name)):
+            query[name] = min(max(date, datetime.date(1970, 1, 1)), datetime.date(2100, 1, 1)).isoformat()
+    first, last = parsed(datetime.date, query.get("startDate")), parsed(datetime.date, query.get("endDate"))
+    if first:
+        end = last or datetime.date.today()
+        query["startDate"] = max(min(first, end), end - datetime.timedelta(days=300)).isoformat()
+
+
+def times(query):
+    """From 1970 on, one after the other, and not too many points between them."""
+    first, last = (parsed(datetime.datetime, query.get(name)) for name in ("startTime", "endTime"))
+    if first and last:
+        year = lambda year: datetime.datetime(year, 1, 2, tzinfo=datetime.timezone.utc)
+        start = min(max(first, year(1970)), year(2100))
+        end = min(max(start, last), start + datetime.timedelta(days=6))
+        query["startTime"], query["endTime"] = start.isoformat(), end.isoformat()
+
+
+def parsed(kind, text):
+    """A date or an instant that a value of a query says, if it is one."""
+    try:
+        found = kind.fromisoformat(text)
+        return found if kind is datetime.date or found.tzinfo else None
+    except (TypeError, ValueError):
+        return None
 
 
 def whole(value):
