@@ -1,10 +1,11 @@
-//! Replays a trace of joins, messages and leaves through the tracker, and prints who did what for how long.
+//! Replays a trace of joins, messages and leaves, and prints who did what for how long, and how many they were.
 //!
 //! ```text
 //! cargo run --release --example trace_replay -- examples/data/ubuntu-2005-06-27.ndjson --timeout 900 --store presence.db
 //! ```
 //!
-//! A join is a checkpoint Online, a message a heartbeat, a leave a checkpoint Offline. The clock follows the trace, so
+//! A join is a checkpoint Online, a message a heartbeat, a leave a checkpoint Offline; who joins or says something is
+//! active that day, and online for as long as the timeout is (180 s at least). The clock follows the trace, so
 //! the answers are as of its last event. Every event has an id, so replaying into the same file again changes nothing.
 
 use std::{
@@ -17,9 +18,10 @@ use std::{
 
 use clap::Parser;
 use presence_core::{
-    CheckpointQuery, CheckpointStore, Clock, ManualClock, MemoryStore, Policy, Timestamp, Tracker,
+    Activity, ActivityPolicy, ActivityQuery, ActivityStore, CheckpointQuery, CheckpointStore, Clock,
+    ManualClock, MemoryStore, Policy, SnapshotStore, TimeWindow, Timestamp, Tracker,
 };
-use presence_server::demo::{Event, Life, Lives, Trace};
+use presence_server::demo::{self, Crowd, Event, Life, Lives, Trace};
 use presence_sqlite::SqliteStore;
 use serde::Serialize;
 
@@ -63,13 +65,18 @@ async fn main() -> Result<(), Failure> {
 
 async fn replay<S>(args: &Args, trace: &Trace, store: Arc<S>) -> Result<(), Failure>
 where
-    S: CheckpointQuery + CheckpointStore + 'static,
+    S: ActivityQuery + ActivityStore + CheckpointQuery + CheckpointStore + SnapshotStore + 'static,
 {
     let timeout = Some(Duration::from_secs(args.timeout)).filter(|timeout| !timeout.is_zero());
     let clock = Arc::new(ManualClock::new(trace.span().from()));
     let policy = Policy { heartbeat_timeout: timeout, ..Policy::default() };
-    let tracker = Tracker::with_policy(store, clock.clone(), policy);
+    let tracker = Tracker::with_policy(store.clone(), clock.clone(), policy);
     record(&tracker, &clock, trace).await?;
+    // It is told long after it happened, so nothing is too late.
+    let policy = ActivityPolicy { late_window: None, ..ActivityPolicy::default() };
+    let activity = Activity::with_policy(store, clock, policy);
+    let window = i64::try_from(args.timeout)?.clamp(180, 86_400);
+    demo::fill(&activity, trace, TimeWindow::from_secs(window)?).await?;
 
     let lives = Lives::of(&tracker, trace).await?;
     let mut out = std::io::stdout().lock();
@@ -79,7 +86,9 @@ where
         }
         return Ok(());
     }
-    writeln!(out, "{}\n{}", lives.table(args.top), lives.hours().trim_end())?;
+    writeln!(out, "{}\n{}", lives.table(args.top), lives.hours())?;
+    let crowd = Crowd::of(&activity, trace).await?;
+    writeln!(out, "{}\n{}", crowd.days(), crowd.hours().trim_end())?;
     if let Some(path) = &args.store {
         writeln!(out, "\nrecorded in {}: sqlite3 {0} 'SELECT * FROM user_sessions LIMIT 5'", path.display())?;
     }

@@ -69,6 +69,10 @@ fn replay(arguments: &[&str]) -> Command {
 fn trace_replay_prints_a_table_and_the_hours() {
     let shown = output(replay(&["--timeout", "900", "--top", "5"]));
     assert!(shown.contains("and 189 more") && shown.contains("194 users: online "), "{shown}");
+    assert!(shown.contains("\n2005-06-27     192\nin all         192\n"), "{shown}");
+    let hours = shown.split_once("online, by the hour").expect("a picture").1.lines().skip(1);
+    let begins: Vec<_> = hours.filter_map(|line| line.get(..11)).collect();
+    assert_eq!(begins, ["06-27 09:00", "06-27 10:00", "06-27 11:00", "06-27 12:00"], "{shown}");
 }
 
 #[test]

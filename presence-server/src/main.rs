@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use presence_server::{
     Server, audit,
     config::{Command, Config, LogFormat},
-    demo::{self, Lives, Trace},
+    demo::{self, Crowd, Lives, Trace},
     healthcheck, log, run,
 };
 use tokio::runtime::Runtime;
@@ -62,8 +62,10 @@ fn demo(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
         let trace = trace.ending_at(server.state().tracker().now())?;
         demo::replay(server.state(), &trace, |done, all| progress(done, all, "events")).await?;
         let lives = Lives::of(server.state().tracker(), &trace).await?;
-        let links = demo::links(server.address(), window, &lives);
-        println!("{}\n{}\n{links}\nserving until Ctrl-C", lives.table(20), lives.hours());
+        let crowd = Crowd::of(server.state().activity(), &trace).await?;
+        let links = demo::links(server.address(), window, &lives, &crowd);
+        println!("{}\n{}", lives.table(20), lives.hours());
+        println!("{}\n{}\n{links}\nserving until Ctrl-C", crowd.days(), crowd.hours());
         Ok(server.serve().await?)
     })
 }

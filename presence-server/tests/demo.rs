@@ -44,10 +44,15 @@ fn the_demo_shows_a_table_and_links_that_work() {
         lines.map(|line| line.expect("text")).take_while(|line| !line.starts_with("serving until")).collect();
     let text = shown.join("\n");
     assert!(text.contains("u0044      2h13m") && text.contains("194 users: online 74h"), "{text}");
+    // Who only left was not active.
+    assert!(text.contains("\nin all         192\n"), "{text}");
+    let hours: Vec<_> =
+        shown.iter().filter(|line| line.contains('█')).filter(|line| line.contains(':')).collect();
+    assert!((4..=5).contains(&hours.len()), "three hours and ten minutes: {hours:?}");
     assert!(folder.path().join("presence-demo.db").is_file());
 
     let links: Vec<_> = text.split_whitespace().filter(|word| word.starts_with("http://")).collect();
-    assert!(links.len() >= 5, "{text}");
+    assert!(links.len() >= 8, "{text}");
     for link in &links {
         let answer = get(link);
         assert!(answer.starts_with("HTTP/1.1 200"), "{link}: {answer}");

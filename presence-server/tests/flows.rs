@@ -7,7 +7,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc, Condvar, LazyLock, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -231,11 +231,14 @@ fn a_server_that_is_told_to_end_finishes_what_it_began_and_writes_what_it_holds(
     assert!(export.contains(r#""last_heartbeat":1700000100000"#), "the pending beat was written: {export}");
 }
 
-/// Noon of yesterday in Unix seconds, and its day.
+/// Noon of yesterday in Unix seconds, and its day; the same all along.
 fn yesterday() -> (i64, String) {
-    let day = SystemClock.now().to_datetime().date_naive() - chrono::Days::new(1);
-    let noon = day.and_hms_opt(12, 0, 0).expect("a time of day").and_utc();
-    (noon.timestamp(), day.to_string())
+    static YESTERDAY: LazyLock<(i64, String)> = LazyLock::new(|| {
+        let day = SystemClock.now().to_datetime().date_naive() - chrono::Days::new(1);
+        let noon = day.and_hms_opt(12, 0, 0).expect("a time of day").and_utc();
+        (noon.timestamp(), day.to_string())
+    });
+    YESTERDAY.clone()
 }
 
 /// One of many events of an app: 299 installs, of which every third has no user ever, and the others log in at times.
@@ -448,22 +451,55 @@ fn export(server: &Server, user: &str) -> (String, String) {
     (head.to_owned(), body)
 }
 
-#[test]
-fn the_walk_through_works_as_written() {
+/// What a script of the examples prints.
+fn walked(script: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(&folder.path().join("presence.db"), &[]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoints.sh");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(script);
     let mut walk = Command::new("sh");
     let output = walk.arg(script).env("BASE", format!("http://{}", server.address)).output().expect("sh");
-    let shown = String::from_utf8_lossy(&output.stdout);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    println!("{shown}");
+    shown
+}
+
+#[test]
+fn the_walk_through_of_active_users_works_as_written() {
+    let shown = walked("active_users.sh");
+    let answers: Vec<_> = shown.lines().filter(|line| line.starts_with('{')).collect();
+    let begin = [
+        r#"{"accepted":4,"failed":0,"errors":[]}"#,
+        r#"{"accepted":4,"failed":0,"errors":[]}"#,
+        r#"{"day":""#,
+        r#"{"accepted":1,"failed":1,"errors":[{"index":0,"code":"INVALID_BODY"}]}"#,
+        r#"{"day":""#,
+        r#"{"data":[{"day":""#,
+        r#"{"period":"week","#,
+        r#"{"period":"30d","#,
+        r#"{"ok":true,"#,
+        r#"{"count":1,"#,
+        r#"{"data":["#,
+    ];
+    assert_eq!(answers.len(), begin.len(), "{shown}");
+    for (answer, begin) in answers.iter().zip(begin) {
+        assert!(answer.starts_with(begin), "{answer}");
+    }
+    let figures = |answer: usize, figures: &str| assert!(answers[answer].contains(figures), "{shown}");
+    figures(2, r#""dauCount":2,"byProvince":{"Guangdong":1,"Hubei":1},"byCity":{}"#);
+    figures(5, r#""dauCount":3,"byProvince":{"Guangdong":1,"Hubei":1,"Hunan":1},"byCity":{}"#);
+    figures(6, r#""count":3,"byProvince":{"Guangdong":1,"Hubei":1,"Hunan":1},"byCity":{}"#);
+}
+
+#[test]
+fn the_walk_through_works_as_written() {
+    let shown = walked("checkpoints.sh");
     let status = shown.lines().last().expect("a status");
     assert!(
         status.contains(r#""current_state":"Offline""#)
             && status.contains(r#"{"state":"Gaming","duration_secs":3}"#),
         "{status}"
     );
-    println!("{shown}");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! A real trace, replayed so that it ends now, and a picture of it.
 
+mod crowd;
 mod lives;
 mod trace;
 
 use std::net::SocketAddr;
 
-use presence_core::{Error, Heartbeat, Window};
+use presence_core::{Error, Heartbeat, TimeWindow, Window};
 
 pub use self::{
+    crowd::{Crowd, fill},
     lives::{Life, Lives},
     trace::{Event, Kind, Trace, TraceError},
 };
@@ -25,8 +27,8 @@ pub enum DemoError {
     Failed(#[from] Error),
 }
 
-/// Tells the server what happened in `trace`, as its clients would have, and concludes who has gone silent. `progress` is told after each event how many
-/// of how many are done.
+/// Tells the server what happened in `trace`, as its clients would have, concludes who has gone silent, and counts who
+/// was active. `progress` is told after each event how many of how many are done.
 ///
 /// # Errors
 ///
@@ -50,17 +52,23 @@ pub async fn replay(
         progress(done, trace.events().len());
     }
     jobs::sweep(state).await.map_err(Error::from)?;
+    let window = i64::try_from(state.tracker().policy().online_window.as_secs()).unwrap_or(i64::MAX);
+    fill(state.activity(), trace, TimeWindow::from_secs(window).map_err(Error::from)?).await?;
     Ok(())
 }
 
 /// Where to look next, for a server that listens on `address`.
 #[must_use]
-pub fn links(address: SocketAddr, window: std::time::Duration, lives: &Lives) -> String {
+pub fn links(address: SocketAddr, window: std::time::Duration, lives: &Lives, crowd: &Crowd) -> String {
     let base = format!("http://{address}");
     let mut text = String::new();
     let mut add = |what: &str, path: String| text.push_str(&format!("{what:28} {base}{path}\n"));
     add("how many are online", format!("/api/v1/presence/online-count?windowSeconds={}", window.as_secs()));
     add("who", format!("/api/v1/presence/online-users?windowSeconds={}", window.as_secs()));
+    let (from, to) = (crowd.span().from(), crowd.span().to());
+    add("hour by hour", format!("/api/v1/presence/online-history?startTime={from}&endTime={to}&interval=1h"));
+    add("how many people came, by day", "/api/v1/analytics/dau".to_owned());
+    add("in the last 30 days", "/api/v1/analytics/active-users?period=30d".to_owned());
     if let Some(life) = lives.longest() {
         let user = &life.status().user;
         add(&format!("what {user} is doing"), format!("/users/{user}/status"));
