@@ -4,8 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use presence_core::{Activity, Beats, Timestamp, Tracker, Zone};
 use presence_sqlite::{SqliteStore, Workload};
+use tokio::sync::Semaphore;
 
 use crate::{auth::Access, config::Origins, metrics::Metrics, traffic::Traffic};
+
+/// How many folds over weeks and months wait for their turn or are under way.
+const FOLDS: usize = 16;
 
 /// What the handlers need to know beside the services.
 ///
@@ -57,6 +61,7 @@ struct Shared {
     metrics: Metrics,
     traffic: Arc<Traffic>,
     sqlite: OnceLock<Arc<SqliteStore>>,
+    folds: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -65,8 +70,9 @@ impl AppState {
     pub fn new(beats: Beats, activity: Activity, settings: Settings) -> Self {
         let begun = beats.tracker().now();
         let (metrics, traffic) = (Metrics::default(), Arc::new(Traffic::new(begun)));
-        let sqlite = OnceLock::new();
-        Self { shared: Arc::new(Shared { beats, activity, settings, begun, metrics, traffic, sqlite }) }
+        let (sqlite, folds) = (OnceLock::new(), Arc::new(Semaphore::new(FOLDS)));
+        let shared = Shared { beats, activity, settings, begun, metrics, traffic, sqlite, folds };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Shows at `/metrics` what the threads of `store` do; a second store is not shown.
@@ -111,6 +117,16 @@ impl AppState {
     #[must_use]
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.shared.traffic
+    }
+
+    /// Room for folds over weeks and months that go on when nobody waits for them any more.
+    pub(crate) fn folds(&self) -> &Arc<Semaphore> {
+        &self.shared.folds
+    }
+
+    /// How many of them there are.
+    pub(crate) fn active_folds(&self) -> usize {
+        FOLDS.saturating_sub(self.shared.folds.available_permits())
     }
 
     /// What the store's threads do, where it has some.

@@ -273,11 +273,12 @@ impl Activity {
     /// [`Rejection::EventsRetired`] where the period reaches back to days whose events are no longer kept, or the store
     /// failed.
     pub async fn active_users(&self, period: Period) -> Result<ActiveUsers, Error> {
+        // What is known waits for nobody's fold.
+        if let Some(known) = self.remembered(period, &self.news(period).await?) {
+            return Ok(known);
+        }
         let _turn = self.shared.folding.lock().await;
-        let marks = self.kept_marks(period).await?;
-        // What came is in `changes`; how often figures were saved is no matter here.
-        let days = marks.days.iter().map(|mark| DayMark { changes: mark.changes, ..DayMark::new(mark.day) });
-        let marks = DayMarks { kept_from: None, days: days.collect() };
+        let marks = self.news(period).await?;
         if let Some(known) = self.remembered(period, &marks) {
             return Ok(known);
         }
@@ -413,6 +414,13 @@ impl Activity {
         let is_young =
             |day: &StoredDay| day.calculated_at <= now && now.since(day.calculated_at) < policy.refold_after;
         Ok(!query.days(period).await?.iter().any(is_young))
+    }
+
+    /// The marks of a period, as far as they say what came: how often figures were saved is no matter.
+    async fn news(&self, period: Period) -> Result<DayMarks, Error> {
+        let marks = self.kept_marks(period).await?;
+        let days = marks.days.iter().map(|mark| DayMark { changes: mark.changes, ..DayMark::new(mark.day) });
+        Ok(DayMarks { kept_from: None, days: days.collect() })
     }
 
     /// The marks of a period whose events are all there.

@@ -81,8 +81,8 @@ enum Task {
     /// A trace is a file with one JSON event a line:
     ///   {"at": "2005-06-27T09:19:00Z", "user": "u1", "kind": "join" | "message" | "leave"}
     /// The store must be new to its users. Without other settings it is the file presence-demo.db,
-    /// and HEARTBEAT_TIMEOUT_SECS and ONLINE_WINDOW_SECONDS are 900: people chat slower than
-    /// phones beat.
+    /// HEARTBEAT_TIMEOUT_SECS and ONLINE_WINDOW_SECONDS are 900, for people chat slower than phones
+    /// beat, and LATE_WINDOW_HOURS is 0.
     #[command(verbatim_doc_comment)]
     Demo {
         /// The file.

@@ -202,6 +202,8 @@ impl Collector for Figures {
             let waiting = "Days with events that their figures do not have yet, up to 100.";
             encoder.gauge("presence_stale_days", waiting, days as u64)?;
         }
+        let folds = "Folds over weeks and months that are under way or wait for their turn.";
+        encoder.gauge("presence_active_folds", folds, state.active_folds() as u64)?;
         metrics.jobs.encode(encoder)?;
 
         let Some(work) = state.workload() else { return Ok(()) };
