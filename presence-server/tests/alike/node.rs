@@ -1,8 +1,8 @@
 //! A server on one of the stores, composed as the process composes it, with a clock that is moved by hand.
 
-use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Write, net::SocketAddr, sync::Arc};
 
-use presence_core::{Beats, ManualClock, MemoryStore, Timestamp, Tracker};
+use presence_core::{Activity, Beats, ManualClock, MemoryStore, Timestamp, Tracker};
 use presence_postgres_testing::Database;
 use presence_server::{
     AppState, Settings, app, jobs,
@@ -40,7 +40,8 @@ impl Node {
     pub(crate) async fn in_memory() -> Self {
         let (clock, store) = (clock(), Arc::new(MemoryStore::new()));
         let tracker = Tracker::new(store.clone(), clock.clone()).cached_by(store.clone());
-        Self::start(clock, Beats::new(tracker).backed_by(store), Place::Memory).await
+        let activity = Activity::new(store.clone(), clock.clone());
+        Self::start(clock, Beats::new(tracker).backed_by(store), activity, Place::Memory).await
     }
 
     pub(crate) async fn on_sqlite() -> Self {
@@ -49,7 +50,9 @@ impl Node {
         let config = SqliteConfig::new(folder.path().join("presence.db")).durability(Durability::Process);
         let store = Arc::new(SqliteStore::open_with(config).await.expect("a store"));
         let tracker = Tracker::new(store.clone(), clock.clone()).cached_by(store.clone());
-        Self::start(clock, Beats::new(tracker).backed_by(store), Place::Folder { _folder: folder }).await
+        let activity = Activity::new(store.clone(), clock.clone());
+        let place = Place::Folder { _folder: folder };
+        Self::start(clock, Beats::new(tracker).backed_by(store), activity, place).await
     }
 
     pub(crate) async fn on_postgres() -> Self {
@@ -57,12 +60,14 @@ impl Node {
         let config = PostgresConfig::new(database.url()).expect("a URL");
         let store = Arc::new(PostgresStore::connect(config).await.expect("a store"));
         let tracker = Tracker::new(store.clone(), clock.clone()).cached_by(store.clone());
-        Self::start(clock, Beats::new(tracker).shared_with(store), Place::Database { _database: database })
-            .await
+        let activity = Activity::new(store.clone(), clock.clone());
+        let place = Place::Database { _database: database };
+        Self::start(clock, Beats::new(tracker).shared_with(store), activity, place).await
     }
 
-    async fn start(clock: Arc<ManualClock>, beats: Beats, place: Place) -> Self {
-        let state = AppState::new(beats, Settings { durability: "fsync", ..Settings::default() });
+    async fn start(clock: Arc<ManualClock>, beats: Beats, activity: Activity, place: Place) -> Self {
+        let settings = Settings { durability: "fsync", ..Settings::default() };
+        let state = AppState::new(beats, activity, settings);
         let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let traffic = Arc::clone(state.traffic());
