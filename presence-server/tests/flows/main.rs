@@ -1,6 +1,7 @@
 //! The real server, as a process on a real port and a real file.
 
 mod active_users;
+mod nodes;
 mod server;
 
 use std::{
@@ -11,8 +12,6 @@ use std::{
     },
     thread,
 };
-
-use presence_postgres_testing::Database;
 
 use crate::server::{Acknowledged, Client, Server, export, walked};
 
@@ -148,42 +147,6 @@ fn the_healthcheck_says_whether_the_server_lives() {
     let address = server.address.clone();
     drop(server);
     assert_eq!(check(&address), Some(1));
-}
-
-#[test]
-fn nodes_on_one_database_give_the_same_answers_and_one_that_is_killed_takes_nothing_along() {
-    let (database, folder) = (Database::create(), tempfile::tempdir().expect("a folder"));
-    let more = [("DATABASE_URL", database.url()), ("HEARTBEAT_FLUSH_INTERVAL_MS", "100")];
-    let nodes = [0; 3].map(|_| Server::start(&folder.path().join("unused.db"), &more));
-    let [mut first, mut second, mut third] = [0, 1, 2].map(|node: usize| nodes[node].connect());
-    for number in 0..30 {
-        let path = format!("POST /users/user-{number}/checkpoints");
-        assert_eq!(first.ask(&path, r#"{"state":"Working","event_id":"e-1"}"#).expect("an answer").0, 201);
-        let (status, body) = second.ask(&format!("GET /users/user-{number}/status"), "").expect("an answer");
-        assert!(status == 200 && body.contains(r#""current_state":"Working""#), "{body}");
-        let (status, again) = third.ask(&path, r#"{"state":"Working","event_id":"e-1"}"#).expect("an answer");
-        assert_eq!(status, 201, "the answer of the first time: {again}");
-    }
-    // The first node tells of its own members before it asks; the others were not asked yet.
-    for node in [&mut first, &mut second, &mut third] {
-        let (_, body) = node.ask("GET /api/v1/presence/online-count", "").expect("an answer");
-        assert!(body.starts_with(r#"{"count":30,"#), "{body}");
-    }
-    let [killed, second_node, third_node] = nodes;
-    drop(killed);
-    let history = |client: &mut Client, number: usize| {
-        client.ask(&format!("GET /users/user-{number}/checkpoints"), "").expect("an answer").1
-    };
-    for number in 0..30 {
-        let rows = history(&mut second, number);
-        assert_eq!(rows.matches(r#""state":"Working""#).count(), 1, "{rows}");
-        assert_eq!(rows, history(&mut third, number));
-    }
-    assert_eq!(second.ask("DELETE /users/user-0", "").expect("an answer").0, 200);
-    assert_eq!(third.ask("GET /users/user-0/status", "").expect("an answer").0, 404);
-    assert_eq!((second_node.terminate(), third_node.terminate()), (Some(0), Some(0)));
-    let kept = database.psql("SELECT count(*) FROM presence.checkpoints");
-    assert_eq!(kept.trim(), "29");
 }
 
 #[test]

@@ -22,11 +22,15 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(database: &Path, more: &[(&str, &str)]) -> Self {
+        let url = format!("sqlite:{}", database.display());
+        Self::start_on(&url, database.parent().expect("a folder"), more)
+    }
+
+    /// On the store that this URL names, in this folder.
+    pub(crate) fn start_on(url: &str, folder: &Path, more: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_presence-server"));
-        command.env_clear().current_dir(database.parent().expect("a folder"));
-        command
-            .env("BIND_ADDRESS", "127.0.0.1:0")
-            .env("DATABASE_URL", format!("sqlite:{}", database.display()));
+        command.env_clear().current_dir(folder);
+        command.env("BIND_ADDRESS", "127.0.0.1:0").env("DATABASE_URL", url);
         command.env("LOG_FORMAT", "json").envs(more.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
