@@ -7,6 +7,7 @@
 //! A missing binary fails the test, and says what to install: nothing is skipped.
 
 mod binaries;
+mod proxy;
 mod server;
 
 use std::{
@@ -17,7 +18,10 @@ use std::{
     },
 };
 
-pub use crate::server::{Server, Stop};
+pub use crate::{
+    proxy::{Cut, Proxy},
+    server::{Server, Stop},
+};
 
 /// Names a server that runs already, as `postgres://user:password@host:port/database`.
 const URL: &str = "PRESENCE_TEST_POSTGRES_URL";

@@ -2,6 +2,7 @@
 
 mod active_users;
 mod nodes;
+mod outages;
 mod server;
 
 use std::{

@@ -3,7 +3,6 @@
 mod audit;
 mod content;
 mod nodes;
-mod proxy;
 mod summaries;
 mod support;
 mod trips;

@@ -1,12 +1,10 @@
 //! How many statements a call is.
 
 use presence_core::{Ask, CheckpointQuery, CheckpointStore, EventId, LiveSet, Member, Seen, Window};
+use presence_postgres_testing::Proxy;
 use presence_sqlx::PostgresStore;
 
-use crate::{
-    proxy::Proxy,
-    support::{ask, at, beat, commit, config, row, user, version},
-};
+use crate::support::{ask, at, beat, commit, config, row, user, version};
 
 #[tokio::test]
 async fn a_batch_of_any_size_is_one_statement() {

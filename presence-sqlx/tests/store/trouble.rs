@@ -7,18 +7,15 @@ use presence_core::{
     CheckpointQuery, CheckpointStore, Envelope, EventId, ManualClock, Outcome, StateType, StoreError,
     Tracker, Window,
 };
-use presence_postgres_testing::{Server, Stop};
+use presence_postgres_testing::{Cut, Proxy, Server, Stop};
 use presence_sqlx::{
     PostgresStore,
     sqlx::{Executor, postgres::PgPoolOptions},
 };
 
-use crate::{
-    proxy::{Cut, Proxy},
-    support::{
-        another_connection, ask, at, commit, config, connect, end_connections, fresh, row,
-        until_it_waits_for, user, version,
-    },
+use crate::support::{
+    another_connection, ask, at, commit, config, connect, end_connections, fresh, row, until_it_waits_for,
+    user, version,
 };
 
 /// How many rows a user has.
