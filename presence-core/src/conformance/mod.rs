@@ -32,6 +32,7 @@ pub mod activity_store;
 mod case;
 pub mod checkpoint_query;
 pub mod checkpoint_store;
+pub mod crowd;
 pub mod live_set;
 pub mod model;
 pub mod snapshot_store;
