@@ -1,6 +1,9 @@
 //! What PostgreSQL says to each statement, and how much it reads for it.
 
-use presence_core::{Commit, NewCheckpoint, Session, Source, StateType, Timestamp, UserId, Version};
+use presence_core::{
+    ActivityPolicy, ClientEvent, Commit, EventId, EventName, EventProperties, InstallId, NewCheckpoint,
+    NewEvent, Session, Source, StateType, Timestamp, UserId, Version,
+};
 use presence_postgres_testing::Database;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
 
@@ -174,4 +177,113 @@ fn late_timeout(database: &Database) -> Commit {
         requests: Vec::new(),
         events: Vec::new(),
     }
+}
+
+/// Many people on many days, of whom one comes often, and a day on which nobody came for long.
+const ACTIVITY: &str = "
+    INSERT INTO presence.analytics_event_log
+    SELECT n, 'event ' || lpad(n::text, 8, '0'), decode(md5(n::text), 'hex'), CASE WHEN n % 3 <> 0 THEN 'user ' || n END,
+        'phone-' || n, 'app_session_start', n * 1000, n * 1000
+    FROM generate_series(1, 30000) n;
+    INSERT INTO presence.analytics_event_log
+    SELECT n, 'event ' || lpad(n::text, 8, '0'), decode(md5(n::text), 'hex'), 'often', 'phone-4711', 'app_session_start',
+        n * 1000, n * 1000
+    FROM generate_series(30001, 60000) n;
+    SELECT setval('presence.event_log_id', 60000);
+    INSERT INTO presence.daily_sightings
+    SELECT DATE '2020-01-01' + n % 3, 'phone-' || n, CASE WHEN n % 3 <> 0 THEN 'user ' || n ELSE '' END, 'Hunan', n, '\\x00'
+    FROM generate_series(1, 30000) n;
+    INSERT INTO presence.daily_sightings
+    SELECT DATE '2020-01-01' + n, 'phone-4711', 'often' FROM generate_series(0, 9999) n;
+    INSERT INTO presence.activity_days SELECT DATE '2020-01-01' + n, 1, 1 FROM generate_series(0, 29999) n;
+    UPDATE presence.activity_days SET folded = 0 WHERE day = '2020-01-02';
+    INSERT INTO presence.analytics_daily_active_users
+    SELECT DATE '2020-01-01' + n, 1, '{}', '{}', 1 FROM generate_series(0, 29999) n;
+    INSERT INTO presence.analytics_online_snapshots (ts, online_count) SELECT n * 60000::bigint, n FROM generate_series(1, 40000) n;
+    UPDATE presence.store_meta SET kept_from = '2020-01-02'";
+
+#[tokio::test]
+async fn no_statement_of_activity_reads_more_than_it_is_asked_for() {
+    const FEW: u64 = 100;
+    let database = Database::create();
+    let (postgres, mut connection) = migrated(&database).await;
+    database.psql(ACTIVITY);
+    let day = |text: &str| Day(text.parse().unwrap());
+    for round in ["unknown to the server", "known on average"] {
+        for table in ["event_log", "online_snapshots", "daily_active_users"] {
+            let all = database.psql(&format!("SELECT pg_relation_size('presence.analytics_{table}') / 8192"));
+            assert!(all.parse::<u64>().unwrap() > FEW, "{all} pages of {table} are all there is");
+        }
+        let (first, second) = (day("2020-01-01"), day("2020-01-02"));
+        let in_the_middle = |statement: Statement<'static>| statement.bind(second).bind("phone-2").bind("");
+        let read = pages(&mut connection, activity::SIGHTINGS, |statement| {
+            in_the_middle(statement).bind(second).bind(50_i64)
+        });
+        assert!(read.await < FEW, "a page of a day, {round}");
+        let read = pages(&mut connection, activity::STALE, |statement| statement.bind(10_i64));
+        assert!(read.await < FEW, "the days that are stale, {round}");
+        let read = pages(&mut connection, activity::MARKS, |statement| statement.bind(first).bind(second));
+        assert!(read.await < FEW, "the marks of two days, {round}");
+        let read =
+            pages(&mut connection, activity_query::DAYS, |statement| statement.bind(first).bind(second));
+        assert!(read.await < FEW, "the figures of two days, {round}");
+        let read = pages(&mut connection, activity_query::EVENTS, |statement| {
+            statement.bind(30_000_000_i64).bind(0_i64).bind(i64::MAX).bind(50_i64)
+        });
+        assert!(read.await < FEW, "a page of events, {round}");
+        for (kind, name) in [(4, "all sightings"), (5, "later sightings"), (6, "later events")] {
+            let read = pages(&mut connection, query::EXPORT, |statement| {
+                let export = statement.bind("often").bind(kind).bind("").bind(0_i64).bind(0_i64).bind("");
+                export.bind(day("2030-01-01")).bind("phone-4711").bind("event 00040000").bind(10_i64)
+            });
+            assert!(read.await < FEW, "{name} of a user, {round}");
+        }
+        let read = pages(&mut connection, snapshot::SNAPSHOTS, |statement| {
+            statement.bind(1_200_000_000_i64).bind(i64::MAX).bind(10_i64)
+        });
+        assert!(read.await < FEW, "a page of snapshots, {round}");
+
+        let mut tx = connection.begin().await.unwrap();
+        let read = pages(&mut tx, store::ERASE, |statement| {
+            statement.bind("user 20000").bind(vec![0_u8; 32]).bind(0_i64)
+        });
+        assert!(read.await < FEW, "the erasure of a user, {round}");
+        // What is deleted row by row is looked up row by row.
+        let read = pages(&mut tx, activity::RETIRE, |statement| {
+            statement.bind(second).bind(10_000_000_i64).bind(10_i64)
+        });
+        assert!(read.await < FEW, "a slice of sightings, {round}");
+        let read = pages(&mut tx, activity::RETIRE, |statement| {
+            statement.bind(day("2019-01-01")).bind(10_000_000_i64).bind(10_i64)
+        });
+        assert!(read.await < FEW, "a slice of events, {round}");
+        let read =
+            pages(&mut tx, snapshot::DISCARD, |statement| statement.bind(1_200_000_000_i64).bind(10_i64));
+        assert!(read.await < FEW, "a slice of snapshots, {round}");
+        let read = pages(&mut tx, activity::SAVE, |statement| {
+            let save = statement.bind(second).bind(1_i64).bind("{}").bind("{}").bind(1_i64);
+            save.bind(1_i64).bind(1_i64)
+        });
+        assert!(read.await < FEW, "figures, {round}");
+        let events = [event("often", "event 00050000"), event("often", "new"), event("new", "new")];
+        let events: Vec<_> = events.iter().enumerate().collect();
+        let batch = append::Batch::of(&postgres, &events);
+        let read = pages(&mut tx, append::APPEND, |statement| batch.bind(statement));
+        assert!(read.await < FEW, "an append, {round}");
+        let read = pages(&mut tx, activity::MOVE_HORIZON, |statement| statement.bind(day("2099-01-01")));
+        assert!(read.await < FEW, "a move of the horizon, {round}");
+        tx.rollback().await.unwrap();
+        database.psql("ANALYZE");
+    }
+}
+
+/// An event that counts on 2020-01-02.
+fn event(by: &str, id: &str) -> NewEvent {
+    let (name, install) =
+        (EventName::new("app_session_start").unwrap(), InstallId::new("phone-4711").unwrap());
+    let now = Timestamp::from_secs(1_577_966_400).unwrap();
+    let event = ClientEvent::new(name, install).at(now).by(UserId::new(by).unwrap());
+    let properties = EventProperties::parse(r#"{"city":"Changsha"}"#).unwrap();
+    let event = event.with_event_id(EventId::new(id).unwrap()).with_properties(properties);
+    event.judged(now, &ActivityPolicy::default()).unwrap()
 }

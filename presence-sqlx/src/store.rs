@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use crate::{OpenError, PostgresConfig, connection::Connections, eraser::Eraser, migrate};
 
-/// Timelines and the online count in one PostgreSQL database, shared by any number of nodes.
+/// Timelines, the online count and active users in one PostgreSQL database, shared by any number of nodes.
 ///
 /// Its futures need a Tokio runtime. Whatever they were asked, they end: after the time for getting a connection, the
 /// time for a statement, and some seconds for the network. A call that is dropped half way closes its connection, so

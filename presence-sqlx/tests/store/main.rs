@@ -1,5 +1,6 @@
 //! What the store does on a database that others use as well, and on a way there that breaks.
 
+mod activity;
 mod audit;
 mod content;
 mod nodes;

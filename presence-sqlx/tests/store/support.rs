@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use presence_core::{
-    Ask, Beat, Commit, EventId, Fingerprint, NewCheckpoint, Outcome, Request, Row, Session, Source,
-    StateType, Timestamp, UserId, Version,
+    ActivityPolicy, Ask, Beat, ClientEvent, Commit, EventId, EventName, EventProperties, Fingerprint,
+    InstallId, NewCheckpoint, NewEvent, Outcome, Request, Row, Session, Source, StateType, Timestamp, UserId,
+    Version,
 };
 use presence_postgres_testing::Database;
 use presence_sqlx::{
@@ -102,6 +103,18 @@ pub(crate) fn ask(name: &str, secs: i64) -> Ask {
 
 pub(crate) fn beat(name: &str, secs: i64) -> Beat {
     Beat { user: user(name), first: at(secs), last: at(secs), floor: at(0) }
+}
+
+/// An event that counts on the first of all days.
+pub(crate) fn event(id: &str, install: &str, by: Option<&str>, secs: i64) -> NewEvent {
+    let name = EventName::new("app_session_start").unwrap();
+    let mut event = ClientEvent::new(name, InstallId::new(install).unwrap()).at(at(secs));
+    if let Some(by) = by {
+        event = event.by(user(by));
+    }
+    let properties = EventProperties::parse(&format!(r#"{{"city":"at {secs}"}}"#)).unwrap();
+    let event = event.with_properties(properties).with_event_id(EventId::new(id).unwrap());
+    event.judged(at(80_000), &ActivityPolicy::default()).unwrap()
 }
 
 /// The version of a commit, where it was written.

@@ -1,10 +1,13 @@
 //! How many statements a call is.
 
-use presence_core::{Ask, CheckpointQuery, CheckpointStore, EventId, LiveSet, Member, Seen, Window};
+use presence_core::{
+    ActivityStore, Appended, Ask, CheckpointQuery, CheckpointStore, EventId, Figures, IdentityFold, LiveSet,
+    Member, Period, Seen, Window,
+};
 use presence_postgres_testing::Proxy;
 use presence_sqlx::PostgresStore;
 
-use crate::support::{ask, at, beat, commit, config, row, user, version};
+use crate::support::{ask, at, beat, commit, config, event, row, user, version};
 
 #[tokio::test]
 async fn a_batch_of_any_size_is_one_statement() {
@@ -36,10 +39,31 @@ async fn a_batch_of_any_size_is_one_statement() {
             |name: &String| Seen::Member { member: Member::User(user(name)), at: at(1010), floor: at(900) };
         LiveSet::touch(&store, names.iter().map(seen).collect()).await.unwrap();
         assert_eq!(proxy.statements() - before, 1, "heartbeats of {size}");
+
+        let before = proxy.statements();
+        let sent: Vec<_> = names.iter().map(|name| event(name, "phone-4711", Some(name), 1000)).collect();
+        for expected in [Appended::Stored, Appended::Repeated] {
+            assert_eq!(store.append(sent.clone()).await.unwrap(), vec![expected; names.len()]);
+        }
+        assert_eq!(proxy.statements() - before, 2, "events of {size}, and the same once more");
+        let again = names.iter().map(|name| event(&format!("{name}!"), "phone-4711", Some(name), 1000));
+        let twice: Vec<_> = again.clone().chain(again).collect();
+        let outcomes = store.append(twice).await.unwrap();
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Appended::Stored).count(), names.len());
+        assert_eq!(proxy.statements() - before, 4, "each of {size} twice in one call");
     }
     let before = proxy.statements();
     let windows = [Window::new(at(0), at(1000)).unwrap(), Window::new(at(1000), at(2000)).unwrap()];
     store.facts(&user("user 1 0"), &windows).await.unwrap().unwrap();
-    assert_eq!(store.export(&user("user 1 0"), None, 100).await.unwrap().len(), 5);
+    assert_eq!(store.export(&user("user 1 0"), None, 100).await.unwrap().len(), 8);
     assert_eq!(proxy.statements() - before, 2, "a question is one snapshot");
+    let day = Period::day("1970-01-01".parse().unwrap()).unwrap();
+    let before = proxy.statements();
+    let marks = store.day_marks(day).await.unwrap();
+    let (fold, after) = store.fold(day, None, 2000, IdentityFold::new()).await.unwrap();
+    assert_eq!(after, None);
+    let figures = Figures { mark: marks.days[0], active: fold.finish(), calculated_at: at(2000) };
+    assert_eq!(figures.active.count, 1001);
+    assert!(store.save(figures).await.unwrap());
+    assert_eq!(proxy.statements() - before, 3, "a day is counted in three");
 }

@@ -4,8 +4,9 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use presence_core::{
-    CheckpointQuery, CheckpointStore, Envelope, EventId, ManualClock, Outcome, StateType, StoreError,
-    Tracker, Window,
+    ActiveUsers, ActivityQuery, ActivityStore, CheckpointQuery, CheckpointStore, Envelope, EventId, Figures,
+    Horizon, ManualClock, OnlineSnapshot, Outcome, Period, Retired, SnapshotStore, StateType, StoreError,
+    TimeWindow, Tracker, Window,
 };
 use presence_postgres_testing::{Cut, Proxy, Server, Stop};
 use presence_sqlx::{
@@ -14,8 +15,8 @@ use presence_sqlx::{
 };
 
 use crate::support::{
-    another_connection, ask, at, commit, config, connect, end_connections, fresh, row, until_it_waits_for,
-    user, version,
+    another_connection, ask, at, commit, config, connect, end_connections, event, fresh, row,
+    until_it_waits_for, user, version,
 };
 
 /// How many rows a user has.
@@ -71,6 +72,54 @@ async fn a_client_that_repeats_its_request_gets_its_first_answer() {
     assert!(answer.created, "as the first time");
     assert_eq!(tracker.record(report("one")).await.unwrap().checkpoint, answer.checkpoint);
     assert_eq!(rows(&store, "alice").await, 1);
+}
+
+#[tokio::test]
+async fn events_whose_answer_is_lost_are_stored_once() {
+    let (proxy, _database) = Proxy::fresh();
+    let store = PostgresStore::connect(config(proxy.url()).max_connections(1)).await.unwrap();
+    let sent = vec![event("a", "phone-4711", Some("alice"), 1), event("b", "phone-4711", None, 2)];
+    for cut in [Cut::Request, Cut::Answer] {
+        proxy.cut(cut, 1);
+        // The second attempt finds what the first one stored.
+        assert_eq!(store.append(sent.clone()).await.unwrap().len(), 2, "{cut:?}");
+        assert_eq!(store.events(Window::all(), None, 10).await.unwrap().len(), 2, "{cut:?}");
+    }
+    let day = Period::day("1970-01-01".parse().unwrap()).unwrap();
+    let marks = store.day_marks(day).await.unwrap().days;
+    assert_eq!(marks[0].changes, 1, "one change of one day");
+
+    // Who saves first is told by the answer, and that is lost; not so where the request was.
+    let figures = |mark| Figures { mark, active: ActiveUsers::default(), calculated_at: at(9) };
+    proxy.cut(Cut::Request, 1);
+    assert!(store.save(figures(marks[0])).await.unwrap());
+    let marks = store.day_marks(day).await.unwrap().days;
+    proxy.cut(Cut::Answer, 1);
+    assert!(store.save(figures(marks[0])).await.unwrap_err().is_retryable());
+    assert_eq!(store.day_marks(day).await.unwrap().days[0].version, 2, "it is saved");
+    let snapshot = |minute: i64| OnlineSnapshot {
+        at: at(60 * minute),
+        online_count: 7,
+        window: TimeWindow::from_secs(180).unwrap(),
+    };
+    proxy.cut(Cut::Request, 1);
+    assert!(store.keep_snapshot(snapshot(0)).await.unwrap());
+    proxy.cut(Cut::Answer, 1);
+    assert!(store.keep_snapshot(snapshot(1)).await.unwrap_err().is_retryable());
+    assert_eq!(store.snapshots(Window::all(), 10).await.unwrap(), [snapshot(0), snapshot(1)]);
+
+    // What counts rows is not done twice.
+    for minute in [2, 3, 4] {
+        store.keep_snapshot(snapshot(minute)).await.unwrap();
+    }
+    proxy.cut(Cut::Answer, 1);
+    assert!(store.discard_snapshots(at(9999), 2).await.unwrap_err().is_retryable());
+    assert_eq!(store.snapshots(Window::all(), 10).await.unwrap().len(), 3);
+    let horizon = Horizon { day: "1970-01-01".parse().unwrap(), at: at(9) };
+    assert_eq!(store.retire(horizon, 0).await.unwrap(), Retired::default(), "it has moved");
+    proxy.cut(Cut::Answer, 1);
+    assert!(store.retire(horizon, 1).await.unwrap_err().is_retryable());
+    assert_eq!(store.events(Window::all(), None, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
