@@ -17,6 +17,7 @@ bench:
 	cargo bench --locked --package presence-benches --bench ratios
 	cargo build --release --locked --package presence-server --package presence-benches
 	cargo run --release --locked --package presence-benches --bin http
+	cargo run --release --locked --package presence-benches --bin postgres
 	cargo bench --locked --package presence-benches --bench slow_clients
 
 # A real channel's morning, replayed so that it ends now, and a server that answers about it.

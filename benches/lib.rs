@@ -2,6 +2,7 @@
 
 pub mod load;
 pub mod process;
+pub mod server;
 
 use std::{path::Path, time::Duration};
 

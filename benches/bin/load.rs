@@ -71,6 +71,8 @@ enum Mode {
     Checkpoint,
     /// GET /api/v1/presence/online-count
     OnlineCount,
+    /// GET /users/{user_id}/status
+    Status,
 }
 
 impl From<Mode> for Kind {
@@ -81,6 +83,7 @@ impl From<Mode> for Kind {
             Mode::UserHeartbeat => Self::UserHeartbeat,
             Mode::Checkpoint => Self::Checkpoint,
             Mode::OnlineCount => Self::OnlineCount,
+            Mode::Status => Self::Status,
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Kind {
     Checkpoint,
     /// `GET /api/v1/presence/online-count`.
     OnlineCount,
+    /// `GET /users/{user_id}/status`, of all time.
+    Status,
 }
 
 /// Which requests there are: users in turn.
@@ -91,6 +93,9 @@ impl Workload {
                     let body = format!(r#"{{"state":"{state}"}}"#);
                     turn(self.users).map(move |number| self.post(&user_path(number, "checkpoints"), &body, 1))
                 })
+                .collect(),
+            Kind::Status => turn(self.users)
+                .map(|number| self.request("GET", &user_path(number, "status"), "", 1))
                 .collect(),
             Kind::OnlineCount => vec![self.request("GET", "/api/v1/presence/online-count", "", 1)],
         }

@@ -11,7 +11,8 @@ mod proxy;
 mod server;
 
 use std::{
-    process::Command,
+    io::Write,
+    process::{Command, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -78,6 +79,24 @@ impl Database {
     /// The SQL fails.
     pub fn psql(&self, sql: &str) -> String {
         run(&self.url, &["-c", sql])
+    }
+
+    /// Runs `pgbench` on it with this script, and gives what it prints.
+    ///
+    /// # Panics
+    ///
+    /// It fails.
+    pub fn pgbench(&self, script: &str, arguments: &[&str]) -> String {
+        let mut pgbench = Command::new(binaries::find("pgbench"));
+        pgbench.args(["-n", "-f", "/dev/stdin"]).args(arguments).arg(&self.url);
+        pgbench.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut pgbench = pgbench.spawn().expect("pgbench starts");
+        let mut input = pgbench.stdin.take().expect("a pipe");
+        input.write_all(script.as_bytes()).expect("it reads");
+        drop(input);
+        let output = pgbench.wait_with_output().expect("pgbench runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("pgbench prints UTF-8")
     }
 
     /// Runs a file in it with `psql`, with these variables.

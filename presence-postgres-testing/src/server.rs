@@ -28,6 +28,7 @@ shared_buffers = 64MB
 fsync = off
 full_page_writes = off
 timezone = 'Asia/Kathmandu'
+$SETTINGS
 END
 "$BIN/pg_ctl" -D data -l log -w start >start 2>&1 </dev/null || { cat log; exit 1; }
 echo "ready $DIR"
@@ -60,9 +61,25 @@ impl Server {
     /// PostgreSQL is not installed, or does not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts one that flushes what it has written, as a server that is measured must.
+    ///
+    /// # Panics
+    ///
+    /// As [`Server::start`].
+    #[must_use]
+    pub fn durable() -> Self {
+        Self::start_with("fsync = on\nfull_page_writes = on\nshared_buffers = 256MB\nmax_wal_size = 4GB")
+    }
+
+    /// With these settings behind those of every server, so that they count.
+    fn start_with(settings: &str) -> Self {
         let pg_ctl = binaries::find("pg_ctl");
         let mut life = unprivileged(Command::new("sh"));
         life.args(["-c", LIFE]).env("BIN", pg_ctl.parent().expect("a folder")).current_dir("/");
+        life.env("SETTINGS", settings);
         life.stdin(Stdio::piped()).stdout(Stdio::piped());
         // Out of the terminal's reach: an interrupt ends the tests, and the end of the tests ends the server.
         let mut life = life.process_group(0).spawn().expect("a shell");

@@ -4,8 +4,6 @@
 //! `make bench` builds the programs and prints the table. Linux only: it needs `taskset` and `/proc`. Machines are
 //! shared and noisy: the ratio is what counts, and of the ratios that of the processor time moves least.
 
-mod server;
-
 use std::{
     io::{self, Write},
     process::Command,
@@ -17,9 +15,8 @@ use clap::{Parser, ValueEnum};
 use presence_benches::{
     load::{End, Kind, Plan, Tally, Workload, run},
     process,
+    server::{Program, Server, beside, on_core},
 };
-
-use self::server::{Program, Server, beside, on_core};
 
 const PAIRS: usize = 5;
 /// How long each side of a pair runs.

@@ -1,4 +1,4 @@
-//! A process that is measured, bound to its core.
+//! A process that is measured.
 
 use std::{
     env, fs,
@@ -9,12 +9,13 @@ use std::{
     thread,
 };
 
-use presence_benches::process;
 use tempfile::TempDir;
+
+use crate::process;
 
 /// What is started.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Program {
+pub enum Program {
     /// The server, with everything in memory.
     Memory,
     /// The server on a SQLite file in a folder of its own.
@@ -25,31 +26,49 @@ pub(crate) enum Program {
 
 /// A running server; killed when it goes out of scope.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
-    pub(crate) address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
     /// Where it works; removed with it.
     _folder: TempDir,
 }
 
 impl Server {
     /// Starts a program on `core`, and waits until it says where it listens.
-    pub(crate) fn start(program: Program, core: &str) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// It is not built, or ends.
+    pub fn start(program: Program, core: &str) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = match program {
             Program::Memory | Program::Sqlite => on_core(&beside("presence-server")?, core),
             Program::Handlers => on_core(&beside("against")?, core),
         };
-        match program {
-            Program::Handlers => _ = command.arg("handlers"),
-            Program::Memory | Program::Sqlite => {
-                command.env("BIND_ADDRESS", "127.0.0.1:0").env("ACCESS_LOG", "0");
-            }
+        if program == Program::Handlers {
+            command.arg("handlers");
         }
         if program == Program::Sqlite {
             let file = folder.path().join("presence.db");
             command.env("DATABASE_URL", format!("sqlite:{}", file.display()));
         }
+        Self::run(command, folder)
+    }
+
+    /// Starts the server on a PostgreSQL, on any core, and waits until it says where it listens.
+    ///
+    /// # Errors
+    ///
+    /// It is not built, or ends.
+    pub fn on_postgres(url: &str) -> io::Result<Self> {
+        let mut command = Command::new(beside("presence-server")?);
+        command.env_clear().env("DATABASE_URL", url);
+        Self::run(command, tempfile::tempdir()?)
+    }
+
+    fn run(mut command: Command, folder: TempDir) -> io::Result<Self> {
+        command.env("BIND_ADDRESS", "127.0.0.1:0").env("ACCESS_LOG", "0");
         let mut child = command.current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let log = child.stderr.take().ok_or_else(|| io::Error::other("no standard error"))?;
         let mut lines = BufReader::new(log).lines();
@@ -57,7 +76,7 @@ impl Server {
         let address = loop {
             let Some(line) = lines.next().transpose()? else {
                 child.wait()?;
-                return Err(io::Error::other(format!("{program:?} ended: {said}")));
+                return Err(io::Error::other(format!("the program ended: {said}")));
             };
             if let Some(address) = listening_on(&line) {
                 break address;
@@ -69,12 +88,15 @@ impl Server {
         Ok(Self { child, address, _folder: folder })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The processor time so far, in seconds.
-    pub(crate) fn cpu(&self) -> f64 {
+    #[must_use]
+    pub fn cpu(&self) -> f64 {
         process::cpu(self.pid()).map_or(f64::NAN, |time| time.as_secs_f64())
     }
 }
@@ -94,14 +116,19 @@ fn listening_on(line: &str) -> Option<SocketAddr> {
 }
 
 /// A command bound to a core, without any variable that could change what it does.
-pub(crate) fn on_core(program: &Path, core: &str) -> Command {
+#[must_use]
+pub fn on_core(program: &Path, core: &str) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", core]).arg(program).env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
     command
 }
 
 /// The program of this name that was built with this one.
-pub(crate) fn beside(name: &str) -> io::Result<PathBuf> {
+///
+/// # Errors
+///
+/// It is not built.
+pub fn beside(name: &str) -> io::Result<PathBuf> {
     let path = env::current_exe()?.with_file_name(name);
     if fs::exists(&path)? {
         Ok(path)

@@ -1,7 +1,10 @@
 //! Active users: folding ten million events, refolding a day of a million people, ingesting in batches.
 //!
 //! `cargo bench --bench active_users` prints one table. `benches/beside_duckdb.py` runs the fold beside DuckDB on the same
-//! columns: `-- fold PATH` writes them as CSV, and prints the figures as JSON.
+//! columns: `-- fold PATH` writes them as CSV, and prints the figures as JSON. `-- postgres` prints those of PostgreSQL
+//! alone.
+
+mod postgres;
 
 use std::{
     fmt::Write as _,
@@ -14,8 +17,9 @@ use std::{
 use futures_executor::block_on;
 use presence_benches::user;
 use presence_core::{
-    ActiveUsers, Activity, ActivityPolicy, ActivityStore, ClientEvent, EventId, EventName, EventProperties,
-    EventRank, IdentityFold, InstallId, ManualClock, NewEvent, Period, RegionRef, SightingRef, Timestamp,
+    ActiveUsers, Activity, ActivityPolicy, ActivityQuery, ActivityStore, ClientEvent, EventId, EventName,
+    EventProperties, EventRank, IdentityFold, InstallId, ManualClock, NewEvent, Period, RegionRef,
+    SightingRef, SnapshotStore, Timestamp,
 };
 use presence_sqlite::{Durability, SqliteConfig, SqliteStore, rusqlite};
 
@@ -26,10 +30,16 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     match (arguments.next().as_deref(), arguments.next()) {
         (Some("fold"), Some(path)) => beside_duckdb(&path),
+        (Some("postgres"), None) => {
+            postgres::refold();
+            postgres::ingest();
+        }
         _ => {
             fold();
             refold();
+            postgres::refold();
             ingest();
+            postgres::ingest();
         }
     }
 }
@@ -202,9 +212,9 @@ fn open(path: &std::path::Path, durability: Durability) -> Arc<SqliteStore> {
     )
 }
 
-fn activity(store: &Arc<SqliteStore>) -> Activity {
+fn activity<S: ActivityQuery + ActivityStore + SnapshotStore + 'static>(store: Arc<S>) -> Activity {
     let clock = ManualClock::new(Timestamp::from_millis(DAY + 86_400_000).expect("an instant"));
-    Activity::with_policy(store.clone(), clock, ActivityPolicy::default())
+    Activity::with_policy(store, clock, ActivityPolicy::default())
 }
 
 fn event(events: &Events, row: usize) -> ClientEvent {
@@ -234,7 +244,7 @@ fn refold() {
     for batch in judged(&events).chunks(10_000) {
         block_on(store.append(batch.to_vec())).expect("a store that works");
     }
-    let activity = activity(&store);
+    let activity = activity(store.clone());
     let day = activity.policy().day_of(Timestamp::from_millis(DAY).expect("an instant"));
     let took = seconds(|| {
         block_on(activity.refold(8)).expect("a store that works");
@@ -264,7 +274,7 @@ fn ingest() {
     for _ in 0..5 {
         let folder = tempfile::tempdir().expect("a folder");
         let store = open(&folder.path().join("presence.db"), Durability::Fsync);
-        let activity = activity(&store);
+        let activity = activity(store.clone());
         let batches: Vec<_> = sent.chunks(1000).map(<[_]>::to_vec).collect();
         let took = seconds(|| {
             for batch in batches {
