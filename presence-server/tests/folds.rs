@@ -1,6 +1,6 @@
 //! Folds over weeks and months that take longer than somebody waits for them.
 
-use std::{pin::pin, sync::Arc, task};
+use std::{pin::pin, sync::Arc, task, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
@@ -15,8 +15,11 @@ use presence_core::{
     Period, Retired, SightingPlace, SnapshotStore, StoreError, StoredDay, Timestamp, Tracker, Window,
 };
 use presence_server::{AppState, Settings, app};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tower::ServiceExt;
+
+/// Long for a test, short for somebody who waits for a hanging one.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store whose folds wait for the gate.
 struct Gated {
@@ -104,7 +107,8 @@ async fn server() -> (Router, Arc<Semaphore>) {
 
 async fn ask(router: &Router, path: &str) -> (StatusCode, String) {
     let request = Request::builder().uri(path).body(Body::empty()).expect("a request");
-    let response = router.clone().oneshot(request).await.expect("an answer");
+    let answer = timeout(PATIENCE, router.clone().oneshot(request)).await;
+    let response = answer.expect("an answer in time").expect("an answer");
     let status = response.status();
     let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
     (status, String::from_utf8(bytes.to_vec()).expect("text"))
@@ -113,9 +117,12 @@ async fn ask(router: &Router, path: &str) -> (StatusCode, String) {
 /// Lets others work until so many folds are there.
 async fn until_folds(router: &Router, folds: usize) {
     let line = format!("\npresence_active_folds {folds}\n");
-    while !ask(router, "/metrics").await.1.contains(&line) {
-        tokio::task::yield_now().await;
-    }
+    let looking = async {
+        while !ask(router, "/metrics").await.1.contains(&line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("never {folds} folds"));
 }
 
 const WEEK: &str = "/api/v1/analytics/active-users?period=week";
