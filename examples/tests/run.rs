@@ -54,6 +54,16 @@ fn embed_axum() {
 }
 
 #[test]
+fn embed_axum_postgres() {
+    let database = presence_postgres_testing::Database::create();
+    let mut command = example("embed_axum_postgres");
+    command.env("DATABASE_URL", database.url());
+    let shown = output(command);
+    assert!(shown.contains(&format!("hello from {}", database.name())), "{shown}");
+    assert_eq!(database.psql("SELECT count(*) FROM presence.user_sessions"), "2", "in the schema of its own");
+}
+
+#[test]
 fn custom_store() {
     assert_eq!(output(example("custom_store")).lines().count(), 2);
 }

@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use crate::server::{Acknowledged, Client, Server, export, walked};
+use crate::server::{Acknowledged, Server, export, walked};
 
 /// Writers that report until the server is gone or they are told to stop.
 fn writers(
