@@ -79,6 +79,8 @@ where
     demo::fill(&activity, trace, TimeWindow::from_secs(window)?).await?;
 
     let lives = Lives::of(&tracker, trace).await?;
+    let crowd = Crowd::of(&activity, trace).await?;
+    // Nothing is awaited with the lock held.
     let mut out = std::io::stdout().lock();
     if args.json {
         for life in lives.iter() {
@@ -87,7 +89,6 @@ where
         return Ok(());
     }
     writeln!(out, "{}\n{}", lives.table(args.top), lives.hours())?;
-    let crowd = Crowd::of(&activity, trace).await?;
     writeln!(out, "{}\n{}", crowd.days(), crowd.hours().trim_end())?;
     if let Some(path) = &args.store {
         writeln!(out, "\nrecorded in {}: sqlite3 {0} 'SELECT * FROM user_sessions LIMIT 5'", path.display())?;
