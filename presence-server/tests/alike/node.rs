@@ -133,7 +133,7 @@ impl Node {
         for (name, value) in headers {
             // A length depends on how many digits an id has.
             if name != "content-length" {
-                write!(told, "{name}: {value}\n").expect("written");
+                writeln!(told, "{name}: {value}").expect("written");
             }
         }
         told.push_str(std::str::from_utf8(&answer.body).expect("text"));
