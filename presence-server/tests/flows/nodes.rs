@@ -89,10 +89,10 @@ impl Somebody {
 type Acknowledged = (i64, i64, usize);
 
 /// Users who beat all the time, until they are told to stop; what was acknowledged of each.
-fn beating(mut by: Somebody, users: Vec<String>, stop: &AtomicBool) -> BTreeMap<String, Vec<Acknowledged>> {
+fn beating(mut by: Somebody, users: &[String], stop: &AtomicBool) -> BTreeMap<String, Vec<Acknowledged>> {
     let mut acknowledged: BTreeMap<String, Vec<Acknowledged>> = BTreeMap::new();
     while !stop.load(Ordering::SeqCst) {
-        for user in &users {
+        for user in users {
             let sent = now();
             let node = by.beat(user, None);
             acknowledged.entry(user.clone()).or_default().push((sent, now(), node));
@@ -220,9 +220,9 @@ fn three_nodes_conclude_each_silence_once_at_its_instant_and_one_that_is_killed_
 
     let beaters: Vec<_> = (0..4)
         .map(|part| {
-            let users = (0..BEATING / 4).map(|number| format!("beating-{part}-{number}")).collect();
+            let users: Vec<_> = (0..BEATING / 4).map(|number| format!("beating-{part}-{number}")).collect();
             let (by, stop) = (Somebody::new(&addresses, part), Arc::clone(&stop));
-            thread::spawn(move || beating(by, users, &stop))
+            thread::spawn(move || beating(by, &users, &stop))
         })
         .collect();
     let (progress, steps) = mpsc::channel();
