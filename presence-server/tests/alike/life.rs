@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use presence_core::Timestamp;
+
 use crate::{
     odd::{CONTENTS, INSTALLS, NO_CONTENTS, NOBODY, STATES, USERS, ZONES},
     table::{self, Case, encoded},
@@ -25,6 +27,9 @@ pub(crate) enum Job {
     Sweep,
     Evict,
     Summarise,
+    Refold,
+    CatchUp,
+    Snapshot,
 }
 
 impl Operation {
@@ -37,6 +42,9 @@ impl Operation {
             Self::Step(Job::Sweep) => "sweep".to_owned(),
             Self::Step(Job::Evict) => "evict".to_owned(),
             Self::Step(Job::Summarise) => "summarise".to_owned(),
+            Self::Step(Job::Refold) => "refold".to_owned(),
+            Self::Step(Job::CatchUp) => "catch up".to_owned(),
+            Self::Step(Job::Snapshot) => "snapshot".to_owned(),
         }
     }
 }
@@ -130,7 +138,7 @@ impl Life {
         if self.past.len() >= count {
             return self.farewell.pop();
         }
-        Some(match self.random.below(100) {
+        Some(match self.random.below(118) {
             0..22 => self.report(),
             22..27 => self.repetition(),
             27..39 => self.beat(),
@@ -154,7 +162,17 @@ impl Life {
                 let place = self.random.below(self.raw.len().max(1) as u64) as usize;
                 if self.raw.is_empty() { self.health() } else { Operation::Raw(self.raw.swap_remove(place)) }
             }
-            _ => self.health(),
+            99 => self.health(),
+            100..106 => self.events(),
+            106..109 => self.active_users(),
+            109..111 => self.online_history(),
+            111..114 => Operation::Step(Job::Refold),
+            114 => Operation::Step(Job::CatchUp),
+            _ => {
+                // On a shared store a count may be a second old.
+                self.due = Some(Operation::Step(Job::Snapshot));
+                Operation::Pass(Duration::from_secs(1))
+            }
         })
     }
 
@@ -401,6 +419,74 @@ impl Life {
         ];
         let query = self.random.one_of(&queries);
         ask("GET", &format!("/api/v1/presence/online-users{query}"), None, "", &[])
+    }
+
+    fn events(&mut self) -> Operation {
+        let event = |life: &mut Self| {
+            let name =
+                life.random.one_of(&["app_session_start", "app_session_start", "screen_view", "7 days"]);
+            let install = life.random.one_of(&INSTALLS);
+            let at = life.stamp().unwrap_or_else(|| life.now().to_string());
+            let mut fields = vec![format!(r#""eventName":"{name}","installId":"{install}","clientTs":{at}"#)];
+            if life.random.below(2) == 0 {
+                fields.push(format!("\"userId\":{}", quoted(life.user())));
+            }
+            if life.random.below(3) == 0 {
+                fields.push(format!("\"eventId\":\"e {}\"", life.random.below(40)));
+            }
+            if life.random.below(2) == 0 {
+                let properties = [
+                    r#"{"province":"Hunan","city":"Changsha"}"#,
+                    r#"{"province":"\u6e56\u5357"}"#,
+                    r#"{"province":"","city":" "}"#,
+                    r#"{"province":7,"x":1e300,"y":-0.0}"#,
+                    "null",
+                    r#"{"a":"\u0000"}"#,
+                ];
+                fields.push(format!("\"properties\":{}", life.random.one_of(&properties)));
+            }
+            format!("{{{}}}", fields.join(","))
+        };
+        let count = self.random.below(8);
+        let events: Vec<_> = (0..count).map(|_| event(self)).collect();
+        let body = format!("{{\"events\":[{}]}}", events.join(","));
+        ask("POST", "/api/v1/analytics/events", None, &body, &[])
+    }
+
+    /// An instant of the last days, as text.
+    fn instant(&mut self, days: u64) -> String {
+        let secs = self.now() - self.random.below(days * 86_400) as i64;
+        Timestamp::from_secs(secs).expect("an instant").to_string()
+    }
+
+    fn day(&mut self) -> String {
+        self.instant(9)[..10].to_owned()
+    }
+
+    fn active_users(&mut self) -> Operation {
+        let day = self.day();
+        match self.random.below(4) {
+            0 => ask("POST", &format!("/api/v1/analytics/dau/{day}/recalculate"), None, "", &[]),
+            1 => {
+                let last = self.day();
+                let target = format!("/api/v1/analytics/dau?startDate={day}&endDate={last}");
+                ask("GET", &target, None, "", &[])
+            }
+            2 => ask("GET", "/api/v1/analytics/dau", None, "", &[]),
+            _ => {
+                let period = self.random.one_of(&["week", "month", "7d", "30d", "year"]);
+                let target = format!("/api/v1/analytics/active-users?period={period}&date={day}");
+                ask("GET", &target, None, "", &[])
+            }
+        }
+    }
+
+    fn online_history(&mut self) -> Operation {
+        let (from, to) = (self.instant(3), self.instant(1));
+        let interval = self.random.one_of(&["1m", "5m", "1h", "1d", "7x"]);
+        let target =
+            format!("/api/v1/presence/online-history?startTime={from}&endTime={to}&interval={interval}");
+        ask("GET", &target, None, "", &[])
     }
 
     fn health(&mut self) -> Operation {

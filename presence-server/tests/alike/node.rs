@@ -26,6 +26,8 @@ pub(crate) struct Node {
     client: Client,
     /// The ids of checkpoints in the order in which they were shown.
     ids: Vec<i64>,
+    /// The same of events, which are counted apart.
+    events: Vec<i64>,
     /// What goes away with the server.
     _place: Place,
 }
@@ -79,7 +81,15 @@ impl Node {
             traffic,
             CancellationToken::new(),
         ));
-        Self { clock, state, address, client: Client::connect(address).await, ids: Vec::new(), _place: place }
+        Self {
+            clock,
+            state,
+            address,
+            client: Client::connect(address).await,
+            ids: Vec::new(),
+            events: Vec::new(),
+            _place: place,
+        }
     }
 
     /// Does one thing, and tells what came of it, without what may differ: the ids of requests, and those of
@@ -114,6 +124,9 @@ impl Node {
                     Job::Sweep => jobs::sweep(&self.state).await,
                     Job::Evict => jobs::evict(&self.state).await,
                     Job::Summarise => jobs::summarise(&self.state).await,
+                    Job::Refold => jobs::refold(&self.state).await,
+                    Job::CatchUp => jobs::catch_up(&self.state).await,
+                    Job::Snapshot => jobs::snapshot(&self.state).await,
                 };
                 format!("{done:?}")
             }
@@ -139,26 +152,16 @@ impl Node {
         told.push_str(std::str::from_utf8(&answer.body).expect("text"));
         let told =
             replaced(&told, "\"request_id\":\"", |text| text.find('"').map(|end| (String::new(), end)));
-        let told = replaced(&told, "\"id\":", |text| self.rank(text));
-        let told = replaced(&told, "\"checkpoint\":", |text| self.rank(text));
+        let of_event = "\"kind\":\"event\",\"id\":";
+        let told = replaced(&told, of_event, |text| rank(&mut self.events, text, '@'));
+        let told = replaced(&told, "\"id\":", |text| rank(&mut self.ids, text, '#'));
+        let told = replaced(&told, "\"checkpoint\":", |text| rank(&mut self.ids, text, '#'));
         replaced(&told, "cursor=", |text| {
             let (instant, id) = text.split_once('-')?;
-            let (rank, length) = self.rank(id)?;
+            let (rank, length) = rank(&mut self.ids, id, '#')?;
             let is_instant = instant.bytes().all(|byte| byte.is_ascii_digit());
             is_instant.then(|| (format!("{instant}-{rank}"), instant.len() + 1 + length))
         })
-    }
-
-    /// The rank that stands for the id at the beginning of a text, and how long the id is.
-    fn rank(&mut self, text: &str) -> Option<(String, usize)> {
-        let length = text.bytes().take_while(u8::is_ascii_digit).count();
-        let id: i64 = text[..length].parse().ok()?;
-        let known = self.ids.iter().position(|known| *known == id);
-        let rank = known.unwrap_or_else(|| {
-            self.ids.push(id);
-            self.ids.len() - 1
-        });
-        Some((format!("#{rank}#"), length))
     }
 
     /// The text with this server's ids in place of their ranks.
@@ -170,6 +173,17 @@ impl Node {
         })
         .replace('#', "")
     }
+}
+
+/// The rank that stands for the id at the beginning of a text, between marks, and how long the id is.
+fn rank(ids: &mut Vec<i64>, text: &str, mark: char) -> Option<(String, usize)> {
+    let length = text.bytes().take_while(u8::is_ascii_digit).count();
+    let id: i64 = text[..length].parse().ok()?;
+    let rank = ids.iter().position(|known| *known == id).unwrap_or_else(|| {
+        ids.push(id);
+        ids.len() - 1
+    });
+    Some((format!("{mark}{rank}{mark}"), length))
 }
 
 fn clock() -> Arc<ManualClock> {
