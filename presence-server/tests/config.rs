@@ -109,7 +109,7 @@ fn what_is_said_counts() {
     let activity = config.activity_policy();
     let days = |days: u64| Some(Duration::from_secs(days * 86_400));
     assert_eq!((activity.counted, activity.zone.name()), (CountedEvents::Every, "Europe/Berlin"));
-    assert_eq!((activity.late_window, activity.refold_after), (None, Duration::from_secs(60)));
+    assert_eq!((activity.late_window, activity.refold_after), (None, Duration::from_secs(50)));
     assert_eq!((activity.keep_events, activity.keep_snapshots), (days(400), days(3650)));
     assert_eq!(config.snapshot_interval(), Duration::from_secs(120));
     assert_eq!(config.log_format(true), LogFormat::Json);

@@ -42,8 +42,9 @@ const DAY: u64 = 24 * 60 * 60;
 /// The longest that a beat may stay in memory only, in milliseconds.
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
-/// How old the figures of a day are before it is counted anew: a busy day takes its share of the time, no more.
-const REFOLD_AFTER: Duration = Duration::from_secs(60);
+/// How old the figures of a day are before it is counted anew. What comes right after a fold is shown within a minute,
+/// though the next one has to be noticed and takes its time: 3 s for a million people.
+const REFOLD_AFTER: Duration = Duration::from_secs(50);
 
 /// The settings of one server, parsed and checked against each other.
 ///
