@@ -35,6 +35,31 @@ pub enum Rejection {
     /// Event properties that are not a JSON object, or pass a limit; the text says which.
     #[error("event properties {0}")]
     InvalidEventProperties(&'static str),
+    /// A room id that is empty, too long or has forbidden characters.
+    #[error(
+        "a room id is 1 to 128 characters, without control characters or white space at either end, and not '.' or '..'"
+    )]
+    InvalidRoomId,
+    /// A room name that is empty, too long or has forbidden characters.
+    #[error(
+        "a room name is 1 to 128 characters, without control characters or white space at either end, and not '.' or '..'"
+    )]
+    InvalidRoomName,
+    /// A nickname that is empty, too long or has forbidden characters.
+    #[error("a nickname is 1 to 64 characters, without control characters")]
+    InvalidNickname,
+    /// A message of a room that is empty, too long or has a NUL character.
+    #[error("a message is 1 byte to 64 KiB, without NUL characters")]
+    InvalidMessage,
+    /// More administrators than a room may have.
+    #[error("a room has at most 1000 administrators")]
+    TooManyAdmins,
+    /// The id of a room that there is, or was.
+    #[error("this room id is taken")]
+    RoomExists,
+    /// A page number or a page size that is not one.
+    #[error("pages count from 1, and hold 1 to 10000 messages or 1 to 5000 sessions")]
+    InvalidPage,
     /// A state that is empty, too long or has forbidden characters.
     #[error(
         "a state is 1 to 64 characters, without control characters or white space at either end, and not '.' or '..'"
@@ -98,6 +123,13 @@ impl Rejection {
             Self::InvalidCheckpointId => "INVALID_CHECKPOINT_ID",
             Self::InvalidEventName => "INVALID_EVENT_NAME",
             Self::InvalidEventProperties(_) => "INVALID_EVENT_PROPERTIES",
+            Self::InvalidRoomId => "INVALID_ROOM_ID",
+            Self::InvalidRoomName => "INVALID_ROOM_NAME",
+            Self::InvalidNickname => "INVALID_NICKNAME",
+            Self::InvalidMessage => "INVALID_MESSAGE",
+            Self::TooManyAdmins => "TOO_MANY_ADMINS",
+            Self::RoomExists => "ROOM_EXISTS",
+            Self::InvalidPage => "INVALID_PAGE",
             Self::InvalidState => "INVALID_STATE",
             Self::InvalidContent(_) => "INVALID_CONTENT",
             Self::InvalidTimestamp => "INVALID_TIMESTAMP",

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Source, StateType, Timestamp, UserId, Version};
+use crate::{RoomId, RoomName, RoomStats, Source, StateType, Timestamp, UserId, Version};
 
-/// Something that happened to a user's timeline.
+/// Something that happened to a user's timeline, or in a room.
 ///
 /// Written as JSON with a `kind`; new kinds and new members may come, so readers ignore what
 /// they do not know.
@@ -59,5 +59,49 @@ pub enum Event {
         after: Vec<(Timestamp, StateType)>,
         /// The version of the session that it was decided on.
         version: Version,
+    },
+    /// A room was made.
+    RoomCreated {
+        /// Which.
+        room: RoomId,
+        /// What it is called.
+        room_name: RoomName,
+        /// Its administrators.
+        admins: Vec<UserId>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A room was closed.
+    RoomClosed {
+        /// Which.
+        room: RoomId,
+        /// How many there were in the end.
+        stats: RoomStats,
+        /// When.
+        at: Timestamp,
+    },
+    /// A user joined a room.
+    UserJoined {
+        /// Which room.
+        room: RoomId,
+        /// Who.
+        user: UserId,
+        /// The number of the session in the room: with the room it names the event.
+        session: i64,
+        /// When.
+        at: Timestamp,
+    },
+    /// A user left a room.
+    UserLeft {
+        /// Which room.
+        room: RoomId,
+        /// Who.
+        user: UserId,
+        /// The number of the session in the room: with the room it names the event.
+        session: i64,
+        /// How long the user was there.
+        duration_ms: i64,
+        /// When.
+        at: Timestamp,
     },
 }

@@ -130,6 +130,18 @@ string_id! {
     EventName, is_event_name, Rejection::InvalidEventName
 }
 
+string_id! {
+    /// A room: 1 to 128 characters like [`UserId`].
+    ///
+    /// ```
+    /// use presence_core::RoomId;
+    ///
+    /// assert!(RoomId::new("0190b6a0-7e2c-4c0e-9a53-0f6c3f1d2b4a").is_ok());
+    /// assert_eq!(RoomId::new("..").unwrap_err().code(), "INVALID_ROOM_ID");
+    /// ```
+    RoomId, |text| is_name(text, 128), Rejection::InvalidRoomId
+}
+
 /// A stored checkpoint: a positive integer, assigned by the store, increasing, never reused.
 ///
 /// ```

@@ -8,6 +8,7 @@ mod id;
 mod memory;
 mod policy;
 mod ports;
+mod room;
 mod service;
 mod time;
 mod tracking;
@@ -31,7 +32,7 @@ pub use {
     },
     error::{Error, Rejection, StoreError},
     event::Event,
-    id::{CheckpointId, EventId, EventName, InstallId, Member, UserId},
+    id::{CheckpointId, EventId, EventName, InstallId, Member, RoomId, UserId},
     memory::{
         live_set::{Changes, InstallRef, MemberRef, MemoryLiveSet, SeenRef, UserRef},
         store::MemoryStore,
@@ -46,6 +47,17 @@ pub use {
         live_set::{LiveSet, Seen},
         snapshot_store::SnapshotStore,
         summary_cache::SummaryCache,
+    },
+    room::{
+        batch::{Batch, Lease, NewRoom, RoomCounters, RoomRow, StoredRoom, TakenRoom, Written},
+        command::{Asker, Command, ConnectionId, Moment, Priority},
+        decide::Room,
+        effect::{CloseReason, Effect},
+        message::{Action, AdminAction, ChatMessage, Epoch, InRoom, Position, RoomSession},
+        name::{ChatText, Nickname, RoomName},
+        policy::RoomPolicy,
+        protocol::{ClientFrame, Frame, Ping, ServerFrame},
+        roster::{RoomMember, RoomStats},
     },
     service::{
         activity::{Activity, Logged, Refold, Retained},

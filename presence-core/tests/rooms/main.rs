@@ -1,0 +1,4 @@
+//! Rooms: stories, and laws.
+
+mod stories;
+mod world;
