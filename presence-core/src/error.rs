@@ -58,7 +58,7 @@ pub enum Rejection {
     #[error("this room id is taken")]
     RoomExists,
     /// A page number or a page size that is not one.
-    #[error("pages count from 1, and hold 1 to 10000 messages or 1 to 5000 sessions")]
+    #[error("pages count from 1, and hold at least 1 item")]
     InvalidPage,
     /// A state that is empty, too long or has forbidden characters.
     #[error(

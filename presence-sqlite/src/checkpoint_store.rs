@@ -91,5 +91,5 @@ fn erase(writer: &mut Writer, user: &UserId, at: Timestamp) -> Result<Erasure, F
     }
     let events = activity_store::erase(conn, user)?;
     writer.eraser.forget(conn, user, at)?;
-    Ok(Erasure { checkpoints, requests, events })
+    Ok(Erasure { checkpoints, requests, events, ..Erasure::default() })
 }

@@ -198,6 +198,8 @@ async fn export(
             Place::Request(event_id) => request = event_id.as_str(),
             Place::Sighting(day, install) => sighting = (Day(*day), install.as_str()),
             Place::Event(event_id) => event = event_id.as_str(),
+            // Rooms are not kept here.
+            _ => return Ok(Vec::new()),
         }
     }
     let statement = || {
@@ -219,6 +221,7 @@ const fn kind(place: &Place) -> i32 {
         Place::Request(_) => 4,
         Place::Sighting(..) => 5,
         Place::Event(_) => 6,
+        _ => 7,
     }
 }
 

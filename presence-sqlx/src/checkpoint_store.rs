@@ -118,5 +118,5 @@ async fn erase(store: &PostgresStore, user: &UserId, at: Timestamp) -> Result<Er
     let rows = eraser::alone(store, erase).await?;
     let [row] = rows.as_slice() else { return Err(Fault::Call("an erasure without an answer")) };
     let count = |index| row.try_get::<i64, _>(index).map(i64::unsigned_abs);
-    Ok(Erasure { checkpoints: count(0)?, requests: count(1)?, events: count(2)? })
+    Ok(Erasure { checkpoints: count(0)?, requests: count(1)?, events: count(2)?, ..Erasure::default() })
 }

@@ -22,7 +22,8 @@
 //! for [`CheckpointStore`] with [`CheckpointQuery`], [`live_set_tests!`](crate::live_set_tests) for
 //! [`LiveSet`](crate::LiveSet), [`summary_tests!`](crate::summary_tests) for [`SummaryCache`],
 //! [`activity_tests!`](crate::activity_tests) for [`ActivityStore`] with [`ActivityQuery`] and
-//! [`SnapshotStore`](crate::SnapshotStore), on a store that keeps timelines too.
+//! [`SnapshotStore`](crate::SnapshotStore), and [`room_tests!`](crate::room_tests) for [`RoomStore`] with [`RoomQuery`],
+//! both on a store that keeps timelines too.
 //!
 //! This module is not a stable API: a minor version may add cases and change their signatures.
 
@@ -35,11 +36,16 @@ pub mod checkpoint_store;
 pub mod crowd;
 pub mod live_set;
 pub mod model;
+pub mod room_life;
+pub mod room_query;
+pub mod room_store;
 pub mod snapshot_store;
 pub mod summary_cache;
 pub mod summed_life;
 
-use crate::{ActivityQuery, ActivityStore, CheckpointQuery, CheckpointStore, SummaryCache};
+use crate::{
+    ActivityQuery, ActivityStore, CheckpointQuery, CheckpointStore, RoomQuery, RoomStore, SummaryCache,
+};
 
 /// A store of timelines: both of their ports.
 pub trait Timelines: CheckpointQuery + CheckpointStore {}
@@ -55,6 +61,11 @@ impl<S: SummaryCache + Timelines + ?Sized> Summaries for S {}
 pub trait Activities: ActivityQuery + ActivityStore + Timelines {}
 
 impl<S: ActivityQuery + ActivityStore + Timelines + ?Sized> Activities for S {}
+
+/// A store of rooms, and of the timelines beside them: what it knows of a user is erased and exported as one.
+pub trait Rooms: RoomQuery + RoomStore + Timelines {}
+
+impl<S: RoomQuery + RoomStore + Timelines + ?Sized> Rooms for S {}
 
 /// All promises of the ports of timelines, each as a test on a fresh store; see [`conformance`](self).
 #[macro_export]
@@ -173,6 +184,44 @@ macro_rules! activity_tests {
             }
             active_month::{
                 a_random_month_is_the_same_as_in_memory,
+            }
+        }
+    };
+}
+
+/// All promises of the ports of rooms, each as a test on a fresh store; see [`conformance`](self).
+#[macro_export]
+macro_rules! room_tests {
+    ($fresh:path, $run:path) => {
+        $crate::conformance_cases! { $fresh, $run;
+            room_store::{
+                an_erasure_takes_rooms_along,
+                rows_up_to_an_erasure_are_left_out,
+                an_export_holds_what_rooms_know,
+                a_room_is_made_once,
+                a_new_room_has_its_administrators_and_the_record_of_its_making,
+                a_room_is_taken_on_the_epoch_it_had,
+                a_closed_room_is_never_taken,
+                racing_nodes_take_a_room_once,
+                a_taken_room_comes_with_what_its_node_needs,
+                leases_are_renewed_by_the_epoch_that_has_them,
+                a_batch_is_written_wholly_and_in_order,
+                a_batch_of_an_earlier_epoch_is_fenced,
+                a_batch_that_is_written_again_changes_nothing,
+                a_fenced_batch_spares_the_others,
+                what_members_say_comes_back_as_it_was,
+                retiring_takes_what_is_old_in_slices,
+            }
+            room_query::{
+                a_room_is_found_open_or_closed,
+                open_rooms_page_in_order_without_gaps,
+                abandoned_rooms_have_members_and_no_lease,
+                messages_come_newest_first_with_their_number,
+                sessions_come_newest_first_when_they_are_over,
+                actions_page_newest_first_without_gaps,
+            }
+            room_life::{
+                a_random_room_is_the_same_as_in_memory,
             }
         }
     };

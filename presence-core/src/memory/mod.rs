@@ -2,5 +2,6 @@
 
 mod activity;
 pub(crate) mod live_set;
+mod rooms;
 pub(crate) mod store;
 mod summaries;

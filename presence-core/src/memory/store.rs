@@ -16,7 +16,7 @@ use crate::{
     Facts, Fold, Kept, LiveSet, Mark, Member, MemberRef, MemoryLiveSet, NewCheckpoint, Outcome, Place,
     Record, Request, Row, Seen, Session, Source, StateType, StoreError, SummaryCache, Tally, Timestamp,
     UserId, Version, Window,
-    memory::{activity::ActivityLog, summaries::Summaries},
+    memory::{activity::ActivityLog, rooms::RoomLog, summaries::Summaries},
 };
 
 /// How many sessions are filed anew before the lock is let go.
@@ -43,6 +43,7 @@ pub struct MemoryStore {
     timelines: Mutex<Timelines>,
     live: MemoryLiveSet,
     pub(super) activity: Mutex<ActivityLog>,
+    pub(super) rooms: Mutex<RoomLog>,
 }
 
 #[derive(Debug, Default)]
@@ -329,8 +330,9 @@ impl CheckpointStore for MemoryStore {
     async fn erase(&self, user: &UserId, at: Timestamp) -> Result<Erasure, StoreError> {
         self.live.leave(MemberRef::User(user.into()));
         let erasure = self.erase_timeline(user, at);
-        // Behind the fence: an event that was let in before it is gone with the others.
-        Ok(Erasure { events: self.activity().erase(user), ..erasure })
+        // Behind the fence: what was let in before it is gone with the others.
+        let (messages, room_sessions) = self.room_log().erase(user);
+        Ok(Erasure { events: self.activity().erase(user), messages, room_sessions, ..erasure })
     }
 }
 
@@ -395,7 +397,7 @@ impl CheckpointQuery for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
         let online = self.live.last_seen(MemberRef::User(user.into()));
-        let activity = self.activity();
+        let (rooms, activity) = (self.room_log(), self.activity());
         let timelines = self.lock();
         let mut records: Vec<Record> = Vec::new();
         if let Some(timeline) = timelines.users.get(user) {
@@ -413,6 +415,7 @@ impl CheckpointQuery for MemoryStore {
         }
         records.extend(online.map(|last_seen| Record::Online { last_seen }));
         records.extend(activity.records(user));
+        records.extend(rooms.records(user));
         records.sort_by_cached_key(Record::place);
         let start =
             records.partition_point(|record| after.as_ref().is_some_and(|after| record.place() <= *after));

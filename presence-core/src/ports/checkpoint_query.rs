@@ -5,8 +5,8 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checkpoint, CheckpointId, EventId, EventLog, Facts, InstallId, Request, Session, Sighting, StateType,
-    StoreError, Timestamp, UserId, Window,
+    AdminAction, ChatMessage, Checkpoint, CheckpointId, EventId, EventLog, Facts, InRoom, InstallId, Request,
+    RoomId, RoomRole, RoomSession, Session, Sighting, StateType, StoreError, Timestamp, UserId, Window,
 };
 
 /// One thing that is stored about a user; an export is all of them, in order of their [`Place`].
@@ -57,6 +57,21 @@ pub enum Record {
     Sighting(Sighting),
     /// An event of the log.
     Event(EventLog),
+    /// What the user may do in a room, or may not.
+    RoomRole {
+        /// Which room.
+        room_id: RoomId,
+        /// Which role.
+        role: RoomRole,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// A stay in a room.
+    RoomSession(InRoom<RoomSession>),
+    /// A message in a room.
+    RoomMessage(InRoom<ChatMessage>),
+    /// Something that the user did as an administrator, or that was done to it.
+    AdminAction(InRoom<AdminAction>),
 }
 
 /// Where a [`Record`] stands in an export: by kind, then by key.
@@ -76,6 +91,14 @@ pub enum Place {
     Sighting(NaiveDate, InstallId),
     /// Then the events of the log, by event id.
     Event(EventId),
+    /// Then the roles in rooms.
+    RoomRole(RoomId, RoomRole),
+    /// Then the sessions in rooms, by number.
+    RoomSession(RoomId, i64),
+    /// Then the messages in rooms, by number.
+    RoomMessage(RoomId, i64),
+    /// Then the records of administrators, by number.
+    AdminAction(RoomId, i64),
 }
 
 impl Record {
@@ -90,6 +113,12 @@ impl Record {
             Self::Request { request, .. } => Place::Request(request.event_id.clone()),
             Self::Sighting(sighting) => Place::Sighting(sighting.day, sighting.install.clone()),
             Self::Event(event) => Place::Event(event.event_id.clone()),
+            Self::RoomRole { room_id, role, .. } => Place::RoomRole(room_id.clone(), *role),
+            Self::RoomSession(session) => Place::RoomSession(session.room_id.clone(), session.what.number),
+            Self::RoomMessage(message) => {
+                Place::RoomMessage(message.room_id.clone(), message.what.position.seq)
+            }
+            Self::AdminAction(action) => Place::AdminAction(action.room_id.clone(), action.what.number),
         }
     }
 }

@@ -13,6 +13,10 @@ pub struct Erasure {
     pub requests: u64,
     /// Events of the log.
     pub events: u64,
+    /// Messages in rooms.
+    pub messages: u64,
+    /// Sessions in rooms.
+    pub room_sessions: u64,
 }
 
 /// Keeps timelines, and applies what the rules decided. It never judges: there is no rule, no clock and no zone in it.

@@ -8,5 +8,7 @@ pub(crate) mod checkpoint_query;
 pub(crate) mod checkpoint_store;
 pub(crate) mod clock;
 pub(crate) mod live_set;
+pub(crate) mod room_query;
+pub(crate) mod room_store;
 pub(crate) mod snapshot_store;
 pub(crate) mod summary_cache;

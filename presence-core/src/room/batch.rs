@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AdminAction, ChatMessage, Epoch, Event, RoomId, RoomName, RoomSession, RoomStats, Timestamp, UserId,
+    AdminAction, ChatMessage, Epoch, Event, RoomId, RoomName, RoomRole, RoomSession, RoomStats, Timestamp,
+    UserId,
 };
 
 /// A room that is to be made.
@@ -100,8 +101,8 @@ pub struct TakenRoom {
     pub muted: Vec<UserId>,
     /// Its last messages, in order of their place.
     pub messages: Vec<ChatMessage>,
-    /// The sessions that an earlier opening left unfinished, ended by the taking.
-    pub ended: Vec<RoomSession>,
+    /// The sessions that earlier openings left unfinished, in order.
+    pub unfinished: Vec<RoomSession>,
 }
 
 /// Everything that happened in a room since its last batch, in order.
@@ -136,36 +137,21 @@ pub enum RoomRow {
         /// When.
         leave_time: Timestamp,
     },
-    /// A user became an administrator.
+    /// A user has a role from here on.
     Granted {
         /// Who.
         user_id: UserId,
+        /// Which role.
+        role: RoomRole,
         /// When.
         at: Timestamp,
     },
-    /// A user is no administrator any more.
+    /// A user does not have a role any more.
     Revoked {
         /// Who.
         user_id: UserId,
-    },
-    /// A user was banned.
-    Banned {
-        /// Who.
-        user_id: UserId,
-        /// When.
-        at: Timestamp,
-    },
-    /// A user may come in again.
-    Unbanned {
-        /// Who.
-        user_id: UserId,
-    },
-    /// A user was silenced.
-    Muted {
-        /// Who.
-        user_id: UserId,
-        /// When.
-        at: Timestamp,
+        /// Which role.
+        role: RoomRole,
     },
     /// An administrator did something.
     Action(AdminAction),
@@ -181,7 +167,7 @@ pub enum RoomRow {
 pub enum Written {
     /// It is stored.
     Stored,
-    /// The room was taken by a later opening, is closed or unknown; nothing was written, and nothing of this opening ever
-    /// will be.
+    /// The room was taken by a later opening, or is unknown; nothing was written, and nothing of this opening ever will
+    /// be.
     Fenced,
 }

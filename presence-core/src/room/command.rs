@@ -1,10 +1,10 @@
 //! What a room is asked to do.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde_json::Value;
 
-use crate::{ClientFrame, Nickname, Position, Timestamp, UserId};
+use crate::{Admins, ClientFrame, Nickname, Position, Timestamp, UserId};
 
 /// A connection to a room, by a number that its process gives to no other.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -100,7 +100,7 @@ pub enum Command {
     /// Replaces the administrators; operators do. It takes effect for members who are there.
     SetAdmins {
         /// All of them.
-        admins: BTreeSet<UserId>,
+        admins: Admins,
     },
     /// Closes the room for good; operators do.
     Close,

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    Action, AdminAction, Asker, Batch, ChatMessage, ChatText, CloseReason, Command, ConnectionId, Effect,
-    Epoch, Event, Frame, Moment, Nickname, Position, RoomCounters, RoomId, RoomMember, RoomName, RoomPolicy,
-    RoomRow, RoomSession, RoomStats, ServerFrame, TakenRoom, Timestamp, UserId,
+    Action, AdminAction, Admins, Asker, Batch, ChatMessage, ChatText, CloseReason, Command, ConnectionId,
+    Effect, Epoch, Event, Frame, Moment, Nickname, Position, RoomCounters, RoomId, RoomMember, RoomName,
+    RoomPolicy, RoomRole, RoomRow, RoomSession, RoomStats, ServerFrame, TakenRoom, Timestamp, UserId,
     room::{coalesce::Coalesce, history::History, protocol, rate_limit::RateLimit, roster::Roster},
 };
 
@@ -30,17 +30,20 @@ pub struct Room {
     last_message_at: Option<Timestamp>,
     rows: Vec<RoomRow>,
     events: Vec<Event>,
-    /// When the last batch was cut.
+    /// The counters of the last batch.
+    told: RoomCounters,
+    /// When it was cut.
     alive_at: Timestamp,
     /// Why it takes no commands any more.
     over: Option<CloseReason>,
 }
 
 impl Room {
-    /// Opens a room that was taken. Nobody is in it.
+    /// Opens a room that was taken. Nobody is in it; its first [batch](Self::batch) ends what earlier openings left
+    /// unfinished.
     #[must_use]
     pub fn new(taken: TakenRoom, policy: RoomPolicy, now: Timestamp) -> Self {
-        let TakenRoom { room, muted, messages, ended } = taken;
+        let TakenRoom { room, muted, messages, unfinished } = taken;
         let RoomCounters { stats, last_seq, last_action, last_message_at } = room.counters;
         let epoch = room.lease.epoch;
         let last = Position { epoch, seq: last_seq };
@@ -51,7 +54,13 @@ impl Room {
             .map_or(last, |first| Position { seq: first.position.seq.saturating_sub(1), ..first.position });
         let floor = Some(floor).filter(|floor| floor.seq > 0);
         let history = History::new(&policy, last, floor, messages, now);
-        let events = ended.iter().map(|session| left(&room.id, session)).collect();
+        // Nobody is left of an earlier opening: what it did not end, ends at the last sign of it.
+        let (mut rows, mut events) = (Vec::new(), Vec::new());
+        for session in unfinished {
+            let leave_time = room.alive_at.max(session.join_time);
+            rows.push(RoomRow::Left { number: session.number, leave_time });
+            events.push(left(&room.id, &RoomSession { leave_time: Some(leave_time), ..session }));
+        }
         Self {
             roster: Roster::new(room.admins, room.banned, muted, stats),
             rate_limit: RateLimit::new(policy.message_interval),
@@ -64,8 +73,9 @@ impl Room {
             policy,
             last_action,
             last_message_at,
-            rows: Vec::new(),
+            rows,
             events,
+            told: room.counters,
             alive_at: room.alive_at,
             over: None,
         }
@@ -195,22 +205,24 @@ impl Room {
     /// Batches of a room are written in the order in which they were cut, one after the other; one whose writing failed
     /// is written again, as it is, before the next.
     pub fn batch(&mut self, at: Timestamp) -> Option<Batch> {
-        let stats = self.roster.stats();
-        let is_silent = at.since(self.alive_at) < self.policy.alive_interval || stats.current_users == 0;
-        if self.rows.is_empty() && self.events.is_empty() && is_silent {
+        let counters = RoomCounters {
+            stats: self.roster.stats(),
+            last_seq: self.history.last().seq,
+            last_action: self.last_action,
+            last_message_at: self.last_message_at,
+        };
+        let is_told = self.rows.is_empty() && self.events.is_empty() && self.told == counters;
+        let is_due =
+            at.since(self.alive_at) >= self.policy.alive_interval && counters.stats.current_users > 0;
+        if is_told && !is_due || self.over == Some(CloseReason::Moved) {
             return None;
         }
-        self.alive_at = at;
+        (self.told, self.alive_at) = (counters, at);
         Some(Batch {
             room: self.id.clone(),
             epoch: self.epoch,
             at,
-            counters: RoomCounters {
-                stats,
-                last_seq: self.history.last().seq,
-                last_action: self.last_action,
-                last_message_at: self.last_message_at,
-            },
+            counters,
             rows: std::mem::take(&mut self.rows),
             events: std::mem::take(&mut self.events),
         })
@@ -382,12 +394,16 @@ impl Turn<'_> {
         self.room.rows.push(RoomRow::Action(AdminAction { number, actor, action, target, at }));
     }
 
+    fn grant(&mut self, user: &UserId, role: RoomRole) {
+        self.room.rows.push(RoomRow::Granted { user_id: user.clone(), role, at: self.now.at });
+    }
+
     fn ban(&mut self, by: Asker, user_id: &UserId) -> bool {
         let Some(actor) = self.asker(by) else { return false };
         self.record(actor, Action::Ban, Some(user_id.clone()));
         let is_new = self.room.roster.ban(user_id);
         if is_new {
-            self.room.rows.push(RoomRow::Banned { user_id: user_id.clone(), at: self.now.at });
+            self.grant(user_id, RoomRole::Banned);
         }
         self.remove(user_id, CloseReason::Banned) || is_new
     }
@@ -397,7 +413,7 @@ impl Turn<'_> {
         self.record(actor, Action::Unban, Some(user_id.clone()));
         let was_banned = self.room.roster.unban(&user_id);
         if was_banned {
-            self.room.rows.push(RoomRow::Unbanned { user_id });
+            self.room.rows.push(RoomRow::Revoked { user_id, role: RoomRole::Banned });
         }
         was_banned
     }
@@ -414,7 +430,7 @@ impl Turn<'_> {
         self.record(actor, Action::Mute, Some(user_id.clone()));
         let is_new = self.room.roster.mute(&user_id);
         if is_new {
-            self.room.rows.push(RoomRow::Muted { user_id: user_id.clone(), at: self.now.at });
+            self.grant(&user_id, RoomRole::Muted);
             if let Some(connection) = self.room.roster.connection(&user_id) {
                 self.send(connection, &ServerFrame::YouAreMuted);
             }
@@ -436,16 +452,17 @@ impl Turn<'_> {
         true
     }
 
-    fn set_admins(&mut self, admins: BTreeSet<UserId>) -> bool {
+    fn set_admins(&mut self, admins: Admins) -> bool {
+        let admins: BTreeSet<UserId> = admins.into_iter().collect();
         let before = std::mem::take(&mut self.room.roster.admins);
         for user in admins.difference(&before) {
             self.record(None, Action::Grant, Some(user.clone()));
-            self.room.rows.push(RoomRow::Granted { user_id: user.clone(), at: self.now.at });
+            self.grant(user, RoomRole::Admin);
             self.rights(user, true);
         }
         for user in before.difference(&admins) {
             self.record(None, Action::Revoke, Some(user.clone()));
-            self.room.rows.push(RoomRow::Revoked { user_id: user.clone() });
+            self.room.rows.push(RoomRow::Revoked { user_id: user.clone(), role: RoomRole::Admin });
             self.rights(user, false);
         }
         let is_other = before != admins;

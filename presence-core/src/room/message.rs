@@ -75,6 +75,38 @@ impl RoomSession {
     }
 }
 
+/// What a user may do in a room, or may not. A user may have several.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoomRole {
+    /// May moderate.
+    Admin,
+    /// May not come in.
+    Banned,
+    /// May not speak.
+    Muted,
+}
+
+impl RoomRole {
+    const ALL: [Self; 3] = [Self::Admin, Self::Banned, Self::Muted];
+
+    /// What it is called in a store.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Banned => "banned",
+            Self::Muted => "muted",
+        }
+    }
+
+    /// The role of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
 /// What an administrator may do.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
@@ -168,6 +200,15 @@ pub struct InRoom<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roles_are_called_the_same_everywhere() {
+        for role in RoomRole::ALL {
+            assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{}\"", role.name()));
+            assert_eq!(RoomRole::from_name(role.name()), Some(role));
+        }
+        assert_eq!(RoomRole::from_name("king"), None);
+    }
 
     #[test]
     fn actions_are_called_the_same_everywhere() {

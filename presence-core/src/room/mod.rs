@@ -6,6 +6,7 @@
 //!                  └─────────▶ Batch    rows and events, to be written in order
 //! ```
 
+pub(crate) mod admins;
 pub(crate) mod batch;
 pub(crate) mod coalesce;
 pub(crate) mod command;
@@ -14,6 +15,7 @@ pub(crate) mod effect;
 pub(crate) mod history;
 pub(crate) mod message;
 pub(crate) mod name;
+pub(crate) mod pagination;
 pub(crate) mod policy;
 pub(crate) mod protocol;
 pub(crate) mod rate_limit;

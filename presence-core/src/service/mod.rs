@@ -8,5 +8,6 @@ pub(crate) mod heartbeat;
 mod online;
 pub(crate) mod page;
 pub(crate) mod recorded;
+pub(crate) mod rooms;
 pub(crate) mod summaries;
 pub(crate) mod tracker;

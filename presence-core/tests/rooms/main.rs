@@ -1,4 +1,5 @@
 //! Rooms: stories, and laws.
 
+mod service;
 mod stories;
 mod world;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use presence_core::{
-    Asker, Batch, CloseReason, Command, ConnectionId, Effect, Epoch, Frame, Lease, Moment, Nickname,
+    Admins, Asker, Batch, CloseReason, Command, ConnectionId, Effect, Epoch, Frame, Lease, Moment, Nickname,
     Position, Room, RoomCounters, RoomId, RoomName, RoomPolicy, ServerFrame, StoredRoom, TakenRoom,
     Timestamp, UserId,
 };
@@ -36,7 +36,7 @@ pub(crate) fn taken(admins: &[&str]) -> TakenRoom {
         },
         muted: Vec::new(),
         messages: Vec::new(),
-        ended: Vec::new(),
+        unfinished: Vec::new(),
     }
 }
 
@@ -105,9 +105,9 @@ impl World {
                     Command::CustomEvent { by: by(name), event_type: event.to_owned(), payload }
                 }
                 ["system", ref text @ ..] => Command::System { message: text.join(" ") },
-                ["admins", ref names @ ..] => {
-                    Command::SetAdmins { admins: names.iter().map(|name| user(name)).collect() }
-                }
+                ["admins", ref names @ ..] => Command::SetAdmins {
+                    admins: Admins::new(names.iter().map(|name| user(name))).expect("few"),
+                },
                 ["close"] => Command::Close,
                 ["drain"] => Command::Drain,
                 ["lose"] => Command::Lose,

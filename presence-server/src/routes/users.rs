@@ -55,7 +55,7 @@ pub(crate) async fn erase(
     let erasure = state.beats().erase(&user).await?;
     let durability = [(DURABILITY, HeaderValue::from_static(state.settings().durability))];
     let user_id = user.to_string();
-    let Erasure { checkpoints, requests, events } = erasure;
+    let Erasure { checkpoints, requests, events, .. } = erasure;
     let receipt = Receipt { user_id, checkpoints, requests, events };
     Ok((durability, Json(receipt)).into_response())
 }
