@@ -1,5 +1,6 @@
 //! Rooms: stories, and laws.
 
+mod model;
 mod service;
 mod stories;
 mod world;
