@@ -11,7 +11,7 @@ use crate::{
     SqliteStore,
     codec::{self, checkpoint_columns},
     error::Fault,
-    load,
+    load, room_records,
 };
 
 pub(crate) const TOTALS: &str = "SELECT state, duration_ms FROM state_totals
@@ -194,19 +194,33 @@ fn export(
     }
     match after {
         Some(Place::Request(event_id)) => page.requests(event_id.as_str())?,
-        Some(Place::Sighting(..) | Place::Event(_)) => {}
-        _ => page.requests("")?,
+        Some(Place::Session | Place::Online | Place::Total(_) | Place::Checkpoint(..)) | None => {
+            page.requests("")?
+        }
+        Some(_) => {}
     }
     match after {
         Some(Place::Sighting(day, install)) => page.sightings(&day.to_string(), install.as_str())?,
-        Some(Place::Event(_)) => {}
-        _ => page.sightings("", "")?,
+        after if !is_behind_sightings(after) => page.sightings("", "")?,
+        _ => {}
     }
     match after {
         Some(Place::Event(event_id)) => page.events(event_id.as_str())?,
-        _ => page.events("")?,
+        after if !is_in_rooms(after) => page.events("")?,
+        _ => {}
     }
+    let room = page.room();
+    page.records.extend(room_records::records(conn, user, after, room)?);
     Ok(page.records)
+}
+
+fn is_behind_sightings(after: Option<&Place>) -> bool {
+    matches!(after, Some(Place::Event(_))) || is_in_rooms(after)
+}
+
+fn is_in_rooms(after: Option<&Place>) -> bool {
+    use Place::{AdminAction, RoomMessage, RoomRole, RoomSession};
+    matches!(after, Some(RoomRole(..) | RoomSession(..) | RoomMessage(..) | AdminAction(..)))
 }
 
 /// A page of an export that fills up kind by kind.

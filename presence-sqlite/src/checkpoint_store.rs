@@ -12,7 +12,7 @@ use crate::{
     commit,
     error::Fault,
     job::After,
-    load,
+    load, room_store,
     summary_cache::{ERASE_MARK, ERASE_SUMMARIES},
     writer::Writer,
 };
@@ -90,6 +90,7 @@ fn erase(writer: &mut Writer, user: &UserId, at: Timestamp) -> Result<Erasure, F
         delete(sql)?;
     }
     let events = activity_store::erase(conn, user)?;
+    let (messages, room_sessions) = room_store::erase(conn, user)?;
     writer.eraser.forget(conn, user, at)?;
-    Ok(Erasure { checkpoints, requests, events, ..Erasure::default() })
+    Ok(Erasure { checkpoints, requests, events, messages, room_sessions })
 }

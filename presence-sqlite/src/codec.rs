@@ -2,9 +2,10 @@
 
 use chrono::NaiveDate;
 use presence_core::{
-    ActiveUsers, Checkpoint, CheckpointId, Content, DayMark, EventId, EventLog, EventName, EventProperties,
-    EventRank, Fingerprint, InstallId, Member, Region, RegionName, RegionRef, Session, Sighting, Source,
-    StateType, Timestamp, UserId, Version,
+    Action, ActiveUsers, AdminAction, ChatMessage, ChatText, Checkpoint, CheckpointId, Content, DayMark,
+    Epoch, EventId, EventLog, EventName, EventProperties, EventRank, Fingerprint, InstallId, Lease, Member,
+    Nickname, Position, Region, RegionName, RegionRef, RoomCounters, RoomId, RoomName, RoomRole, RoomSession,
+    RoomStats, Session, Sighting, Source, StateType, StoredRoom, Timestamp, UserId, Version,
 };
 use rusqlite::{Row, types::ValueRef};
 
@@ -40,7 +41,35 @@ macro_rules! event_columns {
         "id, event_id, user_id, install_id, event_name, event_time, created_at, properties"
     };
 }
-pub(crate) use {checkpoint_columns, event_columns, mark_columns, region_columns, session_columns};
+/// The columns that [`room`] reads.
+macro_rules! room_columns {
+    () => {
+        "id, name, created_at, closed_at, current_users, peak_users, total_joins, last_seq, last_action,
+         last_message_at, alive_at, lease_node, lease_epoch, lease_until"
+    };
+}
+/// The columns that [`message`] reads.
+macro_rules! message_columns {
+    () => {
+        "seq, epoch, user_id, nickname, is_admin, created_at, content"
+    };
+}
+/// The columns that [`room_session`] reads.
+macro_rules! room_session_columns {
+    () => {
+        "number, user_id, nickname, join_time, leave_time"
+    };
+}
+/// The columns that [`action`] reads.
+macro_rules! action_columns {
+    () => {
+        "number, actor_id, action, target_id, at"
+    };
+}
+pub(crate) use {
+    action_columns, checkpoint_columns, event_columns, mark_columns, message_columns, region_columns,
+    room_columns, room_session_columns, session_columns,
+};
 
 pub(crate) fn session(row: &Row<'_>, user: UserId) -> Result<Session, Fault> {
     Ok(Session {
@@ -171,6 +200,80 @@ pub(crate) fn active_users(row: &Row<'_>, index: usize) -> Result<ActiveUsers, F
     let cities = text(row, index + 2, "analytics_daily_active_users.dau_by_city")?;
     ActiveUsers::from_stored(count.unsigned_abs(), provinces, cities)
         .map_err(Fault::rejected("analytics_daily_active_users.dau_by_province or dau_by_city"))
+}
+
+/// Without its administrators and banned users.
+pub(crate) fn room(row: &Row<'_>) -> Result<StoredRoom, Fault> {
+    let name = RoomName::new(text(row, 1, "rooms.name")?).map_err(Fault::rejected("rooms.name"))?;
+    let number = |index| Ok::<_, Fault>(row.get::<_, i64>(index)?.unsigned_abs());
+    Ok(StoredRoom {
+        id: room_id(row, 0, "rooms.id")?,
+        name,
+        admins: Vec::new(),
+        banned: Vec::new(),
+        created_at: timestamp(row, 2, "rooms.created_at")?,
+        closed_at: known_timestamp(row, 3, "rooms.closed_at")?,
+        counters: RoomCounters {
+            stats: RoomStats { current_users: number(4)?, peak_users: number(5)?, total_joins: number(6)? },
+            last_seq: row.get(7)?,
+            last_action: row.get(8)?,
+            last_message_at: known_timestamp(row, 9, "rooms.last_message_at")?,
+        },
+        alive_at: timestamp(row, 10, "rooms.alive_at")?,
+        lease: Lease {
+            node: row.get(11)?,
+            epoch: Epoch(row.get(12)?),
+            until: timestamp(row, 13, "rooms.lease_until")?,
+        },
+    })
+}
+
+pub(crate) fn room_id(row: &Row<'_>, index: usize, column: &'static str) -> Result<RoomId, Fault> {
+    RoomId::new(text(row, index, column)?).map_err(Fault::rejected(column))
+}
+
+pub(crate) fn message(row: &Row<'_>) -> Result<ChatMessage, Fault> {
+    let nickname = Nickname::new(text(row, 3, "chat_history.nickname")?);
+    let content = ChatText::new(text(row, 6, "chat_history.content")?);
+    Ok(ChatMessage {
+        position: Position { epoch: Epoch(row.get(1)?), seq: row.get(0)? },
+        user_id: user(row, 2, "chat_history.user_id")?,
+        nickname: nickname.map_err(Fault::rejected("chat_history.nickname"))?,
+        content: content.map_err(Fault::rejected("chat_history.content"))?,
+        is_admin: row.get(4)?,
+        created_at: timestamp(row, 5, "chat_history.created_at")?,
+    })
+}
+
+pub(crate) fn room_session(row: &Row<'_>) -> Result<RoomSession, Fault> {
+    let nickname = Nickname::new(text(row, 2, "room_sessions.nickname")?);
+    Ok(RoomSession {
+        number: row.get(0)?,
+        user_id: user(row, 1, "room_sessions.user_id")?,
+        nickname: nickname.map_err(Fault::rejected("room_sessions.nickname"))?,
+        join_time: timestamp(row, 3, "room_sessions.join_time")?,
+        leave_time: known_timestamp(row, 4, "room_sessions.leave_time")?,
+    })
+}
+
+pub(crate) fn action(row: &Row<'_>) -> Result<AdminAction, Fault> {
+    let action = Action::from_name(text(row, 2, "admin_actions.action")?);
+    Ok(AdminAction {
+        number: row.get(0)?,
+        actor: optional(row, 1)?.map(|_| user(row, 1, "admin_actions.actor_id")).transpose()?,
+        action: action.ok_or_else(|| Fault::unknown("admin_actions.action"))?,
+        target: optional(row, 3)?.map(|_| user(row, 3, "admin_actions.target_id")).transpose()?,
+        at: timestamp(row, 4, "admin_actions.at")?,
+    })
+}
+
+pub(crate) fn role(row: &Row<'_>, index: usize) -> Result<RoomRole, Fault> {
+    const COLUMN: &str = "room_roles.role";
+    RoomRole::from_name(text(row, index, COLUMN)?).ok_or_else(|| Fault::unknown(COLUMN))
+}
+
+fn known_timestamp(row: &Row<'_>, index: usize, column: &'static str) -> Result<Option<Timestamp>, Fault> {
+    optional(row, index)?.map(|_| timestamp(row, index, column)).transpose()
 }
 
 pub(crate) fn day(row: &Row<'_>, index: usize, column: &'static str) -> Result<NaiveDate, Fault> {

@@ -22,6 +22,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/002_state_summaries.sql"),
     },
     Migration { version: 3, name: "activity", sql: include_str!("../migrations/003_activity.sql") },
+    Migration { version: 4, name: "rooms", sql: include_str!("../migrations/004_rooms.sql") },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS _presence_migrations (
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     const NEXT: Migration =
-        Migration { version: 4, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
+        Migration { version: 5, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
 
     #[test]
     fn migrating_again_changes_nothing() {
@@ -104,7 +105,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn).unwrap();
         apply(&mut conn, &NEXT).unwrap();
-        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 4, known: 3 })));
+        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 5, known: 4 })));
     }
 
     #[test]

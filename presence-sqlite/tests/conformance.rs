@@ -20,10 +20,12 @@ mod file {
     use super::*;
 
     presence_core::conformance_tests!(on_a_file, block_on);
+    presence_core::room_tests!(on_a_file, block_on);
 }
 
 mod memory {
     use super::*;
 
     presence_core::conformance_tests!(in_memory, block_on);
+    presence_core::room_tests!(in_memory, block_on);
 }

@@ -5,9 +5,11 @@ use std::{fs, path::Path};
 use crate::support::{ask, at, commit, request, row, timeout, user, version};
 use futures_executor::block_on;
 use presence_core::{
-    ActivityPolicy, ActivityStore, Appended, CheckpointQuery, CheckpointStore, ClientEvent, ClosedDay,
-    Commit, Content, Erasure, EventId, EventName, EventProperties, Fold, InstallId, LiveSet, Mark, Member,
-    Outcome, Row, Seen, StateType, SummaryCache, Version, Window,
+    Action, ActivityPolicy, ActivityStore, AdminAction, Appended, Batch, ChatMessage, ChatText,
+    CheckpointQuery, CheckpointStore, ClientEvent, ClosedDay, Commit, Content, Epoch, Erasure, EventId,
+    EventName, EventProperties, Fold, InstallId, Lease, LiveSet, Mark, Member, NewRoom, Nickname, Outcome,
+    Position, RoomCounters, RoomId, RoomName, RoomQuery, RoomRole, RoomRow, RoomSession, RoomStore, Row,
+    Seen, StateType, SummaryCache, Version, Window, Written,
 };
 use presence_sqlite::{SqliteConfig, SqliteStore};
 
@@ -73,9 +75,62 @@ fn crowd(path: &Path) -> SqliteStore {
         assert!(outcomes.iter().all(|outcome| version(outcome) > Version(0)));
         sum_up(&store, &secret(n), version(outcomes.last().unwrap()));
         let others = chunk.iter().map(|number| format!("{number:05}-{number:x}"));
-        act(&store, &others.chain([secret(n)]).collect::<Vec<_>>());
+        let names = others.chain([secret(n)]).collect::<Vec<_>>();
+        act(&store, &names);
+        chat(&store, &names);
     }
     store
+}
+
+/// A stay of each user in a room, with its name wherever a name can stand.
+fn chat(store: &SqliteStore, names: &[String]) {
+    let id = RoomId::new("lobby").unwrap();
+    let made = NewRoom {
+        id: id.clone(),
+        name: RoomName::new("Lobby").unwrap(),
+        admins: vec![],
+        created_at: at(1),
+        events: vec![],
+    };
+    if block_on(store.create_room(made)).unwrap() {
+        let lease = Lease { node: "one".to_owned(), epoch: Epoch(1), until: at(9000) };
+        assert!(block_on(store.take_room(&id, Epoch(0), lease, 0)).unwrap().is_some());
+    }
+    let RoomCounters { last_seq, .. } = block_on(store.room(&id)).unwrap().unwrap().counters;
+    let numbers = (last_seq + 1..).zip(names);
+    let rows = numbers.flat_map(|(number, name)| {
+        let (user_id, nickname) = (user(name), Nickname::new(name).unwrap());
+        let action = AdminAction {
+            number: number + 1,
+            actor: Some(user_id.clone()),
+            action: Action::Mute,
+            target: Some(user_id.clone()),
+            at: at(1000),
+        };
+        let session = RoomSession {
+            number,
+            user_id: user_id.clone(),
+            nickname: nickname.clone(),
+            join_time: at(1000),
+            leave_time: None,
+        };
+        let message = ChatMessage {
+            position: Position { epoch: Epoch(1), seq: number },
+            user_id: user_id.clone(),
+            nickname,
+            content: ChatText::new(&name.repeat(1 + number as usize % 400)).unwrap(),
+            is_admin: false,
+            created_at: at(1000),
+        };
+        let granted = |role| RoomRow::Granted { user_id: user_id.clone(), role, at: at(1000) };
+        let (admin, muted) = (granted(RoomRole::Admin), granted(RoomRole::Muted));
+        [admin, muted, RoomRow::Joined(session), RoomRow::Message(message), RoomRow::Action(action)]
+    });
+    let (rows, epoch) = (rows.collect(), Epoch(1));
+    let last_seq = last_seq + names.len() as i64;
+    let counters = RoomCounters { last_seq, last_action: last_seq + 1, ..RoomCounters::default() };
+    let batch = Batch { room: id, epoch, at: at(2000), counters, rows, events: vec![] };
+    assert_eq!(block_on(store.write_batches(vec![batch])).unwrap(), [Written::Stored]);
 }
 
 /// One of 80 users that are spread over the crowd.
@@ -92,14 +147,15 @@ fn an_erasure_leaves_no_byte_in_any_file() {
     let outcomes = block_on(store.commit(vec![full_commit(SECRET, 0)])).unwrap();
     sum_up(&store, SECRET, version(&outcomes[0]));
     act(&store, &[SECRET.to_owned()]);
+    chat(&store, &[SECRET.to_owned()]);
     let others = occurrences(dir.path(), SECRET);
     assert!(others > 100, "{others}");
     for n in 0..80 {
         let erased = block_on(store.erase(&user(&secret(n)), at(5000))).unwrap();
-        assert_eq!(erased, Erasure { checkpoints: 3, requests: 1, events: 2, ..Erasure::default() });
+        assert_eq!(erased, Erasure { checkpoints: 3, requests: 1, events: 2, messages: 1, room_sessions: 1 });
     }
     let erased = block_on(store.erase(&user(SECRET), at(5000))).unwrap();
-    assert_eq!(erased, Erasure { checkpoints: 3, requests: 1, events: 2, ..Erasure::default() });
+    assert_eq!(erased, Erasure { checkpoints: 3, requests: 1, events: 2, messages: 1, room_sessions: 1 });
     assert_eq!(occurrences(dir.path(), SECRET), 0, "while it is open");
     assert_eq!(block_on(store.facts(&user(SECRET), &[])).unwrap(), None);
     assert_eq!(block_on(store.count(at(0))).unwrap(), 0);
@@ -132,6 +188,7 @@ fn without_a_rewrite_the_log_is_emptied_all_the_same() {
     let store = block_on(SqliteStore::open_with(SqliteConfig::new(&path).vacuum_on_erase(false))).unwrap();
     block_on(store.commit(vec![full_commit(SECRET, 0)])).unwrap();
     act(&store, &[SECRET.to_owned()]);
+    chat(&store, &[SECRET.to_owned()]);
     let log = dir.path().join("a.db-wal");
     assert!(fs::metadata(&log).unwrap().len() > 0);
     block_on(store.erase(&user(SECRET), at(5000))).unwrap();
