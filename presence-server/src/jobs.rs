@@ -272,6 +272,34 @@ pub(crate) async fn repeat<F>(
     }
 }
 
+/// Tells the others which rooms are open here; says how many.
+///
+/// # Errors
+///
+/// The store failed; the leases end when they would have.
+pub async fn renew_rooms(state: &AppState) -> Result<u64, StoreError> {
+    step(state, Job::RenewRooms, state.hub().renew()).await
+}
+
+/// Ends the stays in rooms whose server is gone; says how many rooms there were.
+///
+/// # Errors
+///
+/// The store failed; the next step goes on.
+pub async fn settle_rooms(state: &AppState) -> Result<u64, StoreError> {
+    step(state, Job::SettleRooms, state.hub().settle()).await
+}
+
+/// Lets go of what rooms no longer keep; says how many rows there were.
+///
+/// # Errors
+///
+/// The store failed; the next step goes on.
+pub async fn retain_rooms(state: &AppState) -> Result<u64, StoreError> {
+    let retain = async { state.hub().rooms().retain(STEP).await.map(|retired| retired.total()) };
+    step(state, Job::RetainRooms, retain).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

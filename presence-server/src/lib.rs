@@ -21,6 +21,8 @@ pub mod serve;
 mod state;
 mod storage;
 mod traffic;
+#[expect(unused_qualifications, reason = "what utoipa's macros write names its types in full")]
+pub mod ws;
 
 pub use openapi::openapi;
 pub use router::app;

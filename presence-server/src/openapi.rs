@@ -39,6 +39,7 @@ use crate::{AppState, auth::Credential, problem, router};
     tags(
         (name = "checkpoints", description = "What users are doing, and for how long."),
         (name = "presence", description = "Who is online."),
+        (name = "rooms", description = "Who is in a room, and who may speak."),
         (name = "analytics", description = "Who was active."),
         (name = "operations", description = "For those who run the server."),
     ),

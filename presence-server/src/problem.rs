@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use presence_core::{Error, Rejection, StoreError};
+use presence_core::{Error, Rejection, RoomId, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -67,6 +67,20 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, code, detail)
     }
 
+    pub(crate) fn unknown_room(room: &RoomId) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "ROOM_NOT_FOUND", format!("Room {room} not found"))
+    }
+
+    /// Nothing was done: another node answers, or this one when the lease of that has ended.
+    pub(crate) fn room_elsewhere() -> Self {
+        Self::unavailable("ROOM_ELSEWHERE", "the room lives on another node; try again")
+    }
+
+    /// A browser shows a page of another host, which CORS_ORIGINS does not name.
+    pub(crate) fn foreign_page() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", "pages of this origin may not join")
+    }
+
     /// A bug: what happened to the state is unknown.
     pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the server failed")
@@ -113,6 +127,12 @@ impl Problem {
         Self { challenge: Some(challenge), ..problem }
     }
 
+    /// No operator asks.
+    pub(crate) fn no_operator(challenge: &'static str) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Unauthorized: Invalid API Key");
+        Self { challenge: Some(challenge), ..problem }
+    }
+
     /// The credential is valid and does not reach so far.
     pub(crate) fn forbidden() -> Self {
         Self::new(
@@ -153,7 +173,7 @@ impl Problem {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let status = match rejection {
-            Rejection::EventIdReused => StatusCode::CONFLICT,
+            Rejection::EventIdReused | Rejection::RoomExists => StatusCode::CONFLICT,
             Rejection::EventsRetired | Rejection::UserErased => StatusCode::GONE,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -12,21 +12,23 @@ use crate::{
     problem,
     routes::{
         active_users, checkpoints, docs, events, health, heartbeat, metrics, online_history, presence,
-        status, summaries, users,
+        room_history, rooms, status, summaries, users,
     },
+    ws,
 };
 
 /// The routes over `state`: no port is opened and no job is started, so that an application can nest them.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use presence_core::{Activity, Beats, MemoryStore, SystemClock, Tracker};
+/// use presence_core::{Activity, Beats, MemoryStore, Rooms, SystemClock, Tracker};
 /// use presence_server::{AppState, Settings, app};
 ///
 /// let store = Arc::new(MemoryStore::new());
 /// let beats = Beats::new(Tracker::new(store.clone(), SystemClock));
-/// let activity = Activity::new(store, SystemClock);
-/// let router: axum::Router = app(AppState::new(beats, activity, Settings::default()));
+/// let activity = Activity::new(store.clone(), SystemClock);
+/// let rooms = Rooms::new(store, SystemClock, "node-1");
+/// let router: axum::Router = app(AppState::new(beats, activity, rooms, Settings::default()));
 /// # let _ = router;
 /// ```
 pub fn app(state: AppState) -> Router {
@@ -42,7 +44,7 @@ pub fn app(state: AppState) -> Router {
 
 /// All routes with what each says of itself, by the credential that they ask for. Methods and paths stand with the
 /// handlers.
-pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 6] {
+pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 8] {
     let users = OpenApiRouter::new()
         .routes(routes!(checkpoints::report, checkpoints::history))
         .routes(routes!(checkpoints::one))
@@ -63,6 +65,20 @@ pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 6] {
     let everybody = OpenApiRouter::new()
         .routes(routes!(presence::online_users))
         .routes(routes!(active_users::recalculate));
+    let sockets = OpenApiRouter::new().routes(routes!(ws::join));
+    let management = OpenApiRouter::new()
+        .routes(routes!(rooms::create, rooms::list))
+        .routes(routes!(rooms::one, rooms::close))
+        .routes(routes!(rooms::set_admins))
+        .routes(routes!(rooms::ban, rooms::unban))
+        .routes(routes!(rooms::mute))
+        .routes(routes!(rooms::kick))
+        .routes(routes!(rooms::tell))
+        .routes(routes!(rooms::actions))
+        .routes(routes!(room_history::data))
+        .routes(routes!(room_history::infos))
+        .routes(routes!(room_history::messages))
+        .routes(routes!(room_history::sessions));
     let health = OpenApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(health::presence_health))
@@ -79,6 +95,8 @@ pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 6] {
         (Credential::Token, presence),
         (Credential::Token, analytics),
         (Credential::AdminToken, everybody),
+        (Credential::SocketToken, sockets),
+        (Credential::OperatorKey, management),
         (Credential::Open, health),
         (Credential::OperationsKey, operations),
     ]

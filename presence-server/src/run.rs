@@ -99,8 +99,9 @@ impl Server {
             access: config.access(),
             cors_origins: config.cors_origins(),
             max_in_flight: config.max_in_flight() as usize,
+            room_activity_is_heartbeat: config.room_activity_is_heartbeat(),
         };
-        let mut state = AppState::new(storage.beats, storage.activity, settings);
+        let mut state = AppState::new(storage.beats, storage.activity, storage.rooms, settings);
         if let Store::Sqlite(sqlite) = &store {
             state = state.showing(Arc::clone(sqlite));
         }
@@ -152,7 +153,8 @@ impl Server {
                     tracing::warn!("told twice: ending at once");
                     std::process::exit(1);
                 });
-                serving.await
+                // A WebSocket is nobody's request any more: its room closes it.
+                tokio::join!(&mut serving, state.hub().drain(ROOMS)).0
             }
             died = jobs.join_next() => {
                 stop.cancel();
@@ -169,6 +171,13 @@ impl Server {
         Ok(())
     }
 }
+
+/// How often a room that is open here tells the others so: three times in a lease.
+const RENEWAL: Duration = Duration::from_secs(5);
+/// How often rooms of servers that are gone are looked for.
+const SETTLING: Duration = Duration::from_secs(15);
+/// How long members and rooms have to end; connections have as long.
+const ROOMS: Duration = Duration::from_secs(10);
 
 /// A step of a job that needs nothing but the state.
 type Step = for<'a> fn(&'a AppState) -> Pin<Box<dyn Future<Output = Result<u64, StoreError>> + Send + 'a>>;
@@ -198,13 +207,16 @@ fn start_jobs(
         let watch = owner.clone();
         async move { watch.sweep().await }
     });
-    let steps: [(&str, Rhythm, Step); 6] = [
+    let steps: [(&str, Rhythm, Step); 9] = [
         ("evict", Rhythm::Every(EVICTION), |state| Box::pin(jobs::evict(state))),
         ("summarise", Rhythm::Every(config.summary_interval()), |state| Box::pin(jobs::summarise(state))),
         ("refold", Rhythm::Sparing(REFOLD), |state| Box::pin(jobs::refold(state))),
         ("catch_up", Rhythm::Every(CATCHING_UP), |state| Box::pin(jobs::catch_up(state))),
         ("snapshot", Rhythm::OnTheClock(config.snapshot_interval()), |state| Box::pin(jobs::snapshot(state))),
         ("retain", Rhythm::Every(RETENTION), |state| Box::pin(jobs::retain(state))),
+        ("renew_rooms", Rhythm::Every(RENEWAL), |state| Box::pin(jobs::renew_rooms(state))),
+        ("settle_rooms", Rhythm::Every(SETTLING), |state| Box::pin(jobs::settle_rooms(state))),
+        ("retain_rooms", Rhythm::Every(RETENTION), |state| Box::pin(jobs::retain_rooms(state))),
     ];
     for (name, rhythm, step) in steps {
         let (owner, ends) = (state.clone(), stop.clone());

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use presence_core::{Activity, Beats, Timestamp, Tracker, Zone};
+use presence_core::{Activity, Beats, Rooms, Timestamp, Tracker, Zone};
 use presence_sqlite::{SqliteStore, Workload};
 use tokio::sync::Semaphore;
 
-use crate::{auth::Access, config::Origins, metrics::Metrics, traffic::Traffic};
+use crate::{auth::Access, config::Origins, metrics::Metrics, traffic::Traffic, ws::Hub};
 
 /// How many folds over weeks and months wait for their turn or are under way.
 const FOLDS: usize = 16;
@@ -32,6 +32,8 @@ pub struct Settings {
     pub access: Access,
     /// The pages of other servers that browsers let ask this one.
     pub cors_origins: Origins,
+    /// Whether joining, speaking and pinging in a room are heartbeats of the user too. Default: no.
+    pub room_activity_is_heartbeat: bool,
 }
 
 impl Default for Settings {
@@ -42,6 +44,7 @@ impl Default for Settings {
             max_in_flight: 1024,
             access: Access::open(),
             cors_origins: Origins::default(),
+            room_activity_is_heartbeat: false,
         }
     }
 }
@@ -56,6 +59,7 @@ pub struct AppState {
 struct Shared {
     beats: Beats,
     activity: Activity,
+    hub: Hub,
     settings: Settings,
     begun: Timestamp,
     metrics: Metrics,
@@ -65,13 +69,14 @@ struct Shared {
 }
 
 impl AppState {
-    /// Serves `beats`, the tracker behind it, and `activity`.
+    /// Serves `beats`, the tracker behind it, `activity` and `rooms`.
     #[must_use]
-    pub fn new(beats: Beats, activity: Activity, settings: Settings) -> Self {
+    pub fn new(beats: Beats, activity: Activity, rooms: Rooms, settings: Settings) -> Self {
         let begun = beats.tracker().now();
         let (metrics, traffic) = (Metrics::default(), Arc::new(Traffic::new(begun)));
         let (sqlite, folds) = (OnceLock::new(), Arc::new(Semaphore::new(FOLDS)));
-        let shared = Shared { beats, activity, settings, begun, metrics, traffic, sqlite, folds };
+        let hub = Hub::new(rooms);
+        let shared = Shared { beats, activity, hub, settings, begun, metrics, traffic, sqlite, folds };
         Self { shared: Arc::new(shared) }
     }
 
@@ -92,6 +97,12 @@ impl AppState {
     #[must_use]
     pub fn activity(&self) -> &Activity {
         &self.shared.activity
+    }
+
+    /// The rooms that are open here.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.shared.hub
     }
 
     /// Timelines.

@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use presence_core::{Activity, Beats, MemoryStore, StoreError, SystemClock, Tracker};
+use aws_lc_rs::rand;
+use presence_core::{Activity, Beats, MemoryStore, Rooms, StoreError, SystemClock, Tracker};
 use presence_sqlite::{Durability, SqliteConfig, SqliteStore};
 use presence_sqlx::{PostgresClock, PostgresConfig, PostgresStore};
 
 use crate::config::{Config, PostgresUrl, StoreUrl};
 
+/// The name of a server that has its store to itself: rooms are its own after a restart.
+const LONE: &str = "lone";
+
 /// An open store, and the services in front of it.
 pub(crate) struct Storage {
     pub(crate) beats: Beats,
     pub(crate) activity: Activity,
+    pub(crate) rooms: Rooms,
     /// What `Presence-Durability` says of a committed write.
     pub(crate) durability: &'static str,
     pub(crate) store: Store,
@@ -52,8 +57,9 @@ impl Storage {
                 let store = Arc::new(MemoryStore::new());
                 let tracker = Tracker::with_policy(store.clone(), SystemClock, config.policy());
                 let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store.clone());
-                let activity = Activity::with_policy(store, SystemClock, config.activity_policy());
-                Ok(Self { beats, activity, durability: "memory", store: Store::Memory })
+                let activity = Activity::with_policy(store.clone(), SystemClock, config.activity_policy());
+                let rooms = Rooms::with_policy(store, SystemClock, LONE, config.room_policy());
+                Ok(Self { beats, activity, rooms, durability: "memory", store: Store::Memory })
             }
             StoreUrl::Sqlite { path } => {
                 let sqlite = SqliteConfig::new(path).durability(config.durability());
@@ -61,7 +67,10 @@ impl Storage {
                 let tracker = Tracker::with_policy(store.clone(), SystemClock, config.policy());
                 let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store.clone());
                 let activity = Activity::with_policy(store.clone(), SystemClock, config.activity_policy());
-                Ok(Self { beats, activity, durability: durability(config), store: Store::Sqlite(store) })
+                let rooms =
+                    Rooms::with_policy(store.clone(), SystemClock, LONE, config.room_policy());
+                let store = Store::Sqlite(store);
+                Ok(Self { beats, activity, rooms, durability: durability(config), store })
             }
             StoreUrl::Postgres { url } => Self::postgres(config, &url).await,
         }
@@ -82,7 +91,11 @@ impl Storage {
         let tracker = Tracker::with_policy(store.clone(), clock.clone(), config.policy());
         let beats = Beats::new(tracker.cached_by(store.clone())).shared_with(store.clone());
         let activity = Activity::with_policy(store.clone(), clock.clone(), config.activity_policy());
-        Ok(Self { beats, activity, durability: durability(config), store: Store::Postgres { store, clock } })
+        let node = config.node_name().map_or_else(any_name, str::to_owned);
+        let rooms =
+            Rooms::with_policy(Arc::new(MemoryStore::new()), clock.clone(), node, config.room_policy());
+        let store = Store::Postgres { store, clock };
+        Ok(Self { beats, activity, rooms, durability: durability(config), store })
     }
 }
 
@@ -95,6 +108,14 @@ impl Store {
             Self::Postgres { store, .. } => store.close().await,
         }
     }
+}
+
+/// A name that no other server has.
+fn any_name() -> String {
+    let mut random = [0; 16];
+    // Where there is no randomness, TLS has failed before.
+    let _ = rand::fill(&mut random);
+    format!("{:032x}", u128::from_be_bytes(random))
 }
 
 fn durability(config: &Config) -> &'static str {

@@ -95,6 +95,10 @@ fn what_is_said_counts() {
             ("EVENT_RETENTION_DAYS", "400"),
             ("SNAPSHOT_INTERVAL_SECONDS", "120"),
             ("SNAPSHOT_RETENTION_DAYS", "3650"),
+            ("NODE_NAME", "node-1"),
+            ("USER_MESSAGE_INTERVAL_SECS", "0"),
+            ("ROOM_ACTIVITY_AS_HEARTBEAT", "1"),
+            ("ROOM_RETENTION_DAYS", "30"),
             ("LOG_FORMAT", "json"),
             ("JWT_SECRET", SECRET),
             ("JWT_AUDIENCE", "app"),
@@ -112,6 +116,9 @@ fn what_is_said_counts() {
     assert_eq!((activity.late_window, activity.refold_after), (None, Duration::from_secs(50)));
     assert_eq!((activity.keep_events, activity.keep_snapshots), (days(400), days(3650)));
     assert_eq!(config.snapshot_interval(), Duration::from_secs(120));
+    let rooms = config.room_policy();
+    assert_eq!((rooms.message_interval, rooms.keep_history), (Duration::ZERO, days(30)));
+    assert_eq!((config.node_name(), config.room_activity_is_heartbeat()), (Some("node-1"), true));
     assert_eq!(config.log_format(true), LogFormat::Json);
     assert_eq!(
         config.effective().to_string(),
@@ -143,6 +150,10 @@ fn what_is_said_counts() {
          EVENT_RETENTION_DAYS=400\n\
          SNAPSHOT_INTERVAL_SECONDS=120\n\
          SNAPSHOT_RETENTION_DAYS=3650\n\
+         NODE_NAME=node-1\n\
+         USER_MESSAGE_INTERVAL_SECS=0\n\
+         ROOM_ACTIVITY_AS_HEARTBEAT=1\n\
+         ROOM_RETENTION_DAYS=30\n\
          LOG_FORMAT=json\n\
          ACCESS_LOG=0\n"
     );
@@ -293,7 +304,7 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
     }
     for (name, _) in config(&[], &[]).settings() {
         // Every name is one, and every path.
-        if matches!(name, "DATABASE_SCHEMA" | "DAU_EVENT_NAME" | "JWT_AUDIENCE" | "JWT_ISSUER")
+        if matches!(name, "DATABASE_SCHEMA" | "DAU_EVENT_NAME" | "JWT_AUDIENCE" | "JWT_ISSUER" | "NODE_NAME")
             || name.ends_with("_FILE")
         {
             continue;

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use presence_core::{
     Activity, ActivityQuery, ActivityStore, Appended, Beats, ClientEvent, DayMark, DayMarks, EventLog,
     EventName, Figures, Horizon, IdentityFold, InstallId, ManualClock, MemoryStore, NewEvent, OnlineSnapshot,
-    Period, Retired, SightingPlace, SnapshotStore, StoreError, StoredDay, Timestamp, Tracker, Window,
+    Period, Retired, Rooms, SightingPlace, SnapshotStore, StoreError, StoredDay, Timestamp, Tracker, Window,
 };
 use presence_server::{AppState, Settings, app};
 use tokio::{sync::Semaphore, time::timeout};
@@ -101,8 +101,9 @@ async fn server() -> (Router, Arc<Semaphore>) {
     let name = EventName::new("app_session_start").expect("a name");
     let event = ClientEvent::new(name, InstallId::new("phone-4711").expect("an install"));
     assert!(activity.ingest(vec![event]).await.expect("a store that works")[0].is_ok());
+    let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
     let beats = Beats::new(Tracker::new(store, clock));
-    (app(AppState::new(beats, activity, Settings::default())), gate)
+    (app(AppState::new(beats, activity, rooms, Settings::default())), gate)
 }
 
 async fn ask(router: &Router, path: &str) -> (StatusCode, String) {

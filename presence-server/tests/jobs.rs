@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use presence_core::{
     Activity, ActivityPolicy, Beats, ClientEvent, Envelope, EventName, Heartbeat, InstallId, Interval,
-    ManualClock, MemoryStore, Period, Source, StateType, SummaryCache, Timestamp, Tracker, UserId, Window,
-    Zone,
+    ManualClock, MemoryStore, Period, Rooms, Source, StateType, SummaryCache, Timestamp, Tracker, UserId,
+    Window, Zone,
 };
 use presence_server::{
     AppState, Settings,
@@ -28,8 +28,9 @@ impl Server {
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_717_161_600).unwrap()));
         let store = Arc::new(MemoryStore::new());
         let tracker = Tracker::new(store.clone(), clock.clone());
-        let activity = Activity::with_policy(store, clock.clone(), policy);
-        let state = AppState::new(Beats::new(tracker), activity, Settings::default());
+        let activity = Activity::with_policy(store.clone(), clock.clone(), policy);
+        let rooms = Rooms::new(store, clock.clone(), "node-1");
+        let state = AppState::new(Beats::new(tracker), activity, rooms, Settings::default());
         Self { clock, watch: Watch::begin(state.clone()), state }
     }
 
@@ -187,10 +188,11 @@ async fn days_of_all_users_are_summed_up_in_the_zone_of_reporting_days() {
     let store = Arc::new(MemoryStore::new());
     let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_717_161_600).unwrap()));
     let activity = Activity::new(store.clone(), clock.clone());
+    let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
     let tracker = Tracker::new(store.clone(), clock).cached_by(store.clone());
     let zone = Zone::new("Asia/Shanghai").unwrap();
     let settings = Settings { zone: zone.clone(), ..Settings::default() };
-    let state = AppState::new(Beats::new(tracker), activity, settings);
+    let state = AppState::new(Beats::new(tracker), activity, rooms, settings);
     let now = state.tracker().now();
     let user = |number| UserId::new(format!("user-{number}")).unwrap();
     for (change, days_ago) in [(StateType::Working, 3), (StateType::Idle, 1)] {

@@ -17,7 +17,7 @@ use axum::{
     routing::get,
 };
 use futures_util::{FutureExt, stream};
-use presence_core::{Activity, Beats, ManualClock, Timestamp, Tracker};
+use presence_core::{Activity, Beats, ManualClock, Rooms, Timestamp, Tracker};
 use presence_server::{
     AppState, Settings, app, jobs,
     serve::{Limits, serve},
@@ -51,7 +51,8 @@ impl World {
         let store = Arc::new(SqliteStore::open(":memory:").await.expect("a store"));
         let beats = Beats::new(Tracker::new(store.clone(), clock.clone())).backed_by(store.clone());
         let activity = Activity::new(store.clone(), clock.clone());
-        let state = AppState::new(beats, activity, settings).showing(store.clone());
+        let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
+        let state = AppState::new(beats, activity, rooms, settings).showing(store.clone());
         let router = app(state.clone());
         Self { clock, store, state, router }
     }

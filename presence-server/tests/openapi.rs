@@ -7,7 +7,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, Response, StatusCode, header},
 };
-use presence_core::{Activity, Beats, MemoryStore, SystemClock, Tracker};
+use presence_core::{Activity, Beats, MemoryStore, Rooms, SystemClock, Tracker};
 use presence_server::{AppState, Settings, app, openapi};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -17,7 +17,8 @@ const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "
 fn server() -> Router {
     let store = Arc::new(MemoryStore::new());
     let activity = Activity::new(store.clone(), SystemClock);
-    app(AppState::new(Beats::new(Tracker::new(store, SystemClock)), activity, Settings::default()))
+    let rooms = Rooms::new(store.clone(), SystemClock, "node-1");
+    app(AppState::new(Beats::new(Tracker::new(store, SystemClock)), activity, rooms, Settings::default()))
 }
 
 fn document() -> Value {

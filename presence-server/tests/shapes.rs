@@ -7,7 +7,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, header},
 };
-use presence_core::{Activity, ActivityPolicy, Beats, ManualClock, MemoryStore, Timestamp, Tracker};
+use presence_core::{Activity, ActivityPolicy, Beats, ManualClock, MemoryStore, Rooms, Timestamp, Tracker};
 use presence_server::{AppState, Settings, app, jobs};
 use tower::ServiceExt;
 
@@ -27,8 +27,9 @@ impl Talk {
     }
 
     fn of(clock: Arc<ManualClock>, store: Arc<MemoryStore>, activity: Activity) -> Self {
+        let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
         let tracker = Tracker::new(store, clock.clone());
-        let state = AppState::new(Beats::new(tracker), activity, Settings::default());
+        let state = AppState::new(Beats::new(tracker), activity, rooms, Settings::default());
         let router = app(state.clone());
         let talk = Self { clock, state, router, transcript: String::new() };
         talk.at(1_717_161_600);

@@ -101,6 +101,21 @@ impl Access {
         Ok(tokens.verify(token, now)?)
     }
 
+    /// The same for a WebSocket: browsers cannot give it a header, so a token may also come as the subprotocol
+    /// `bearer.<token>`.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::Missing`] or [`Denied::Token`].
+    pub fn socket_user(&self, headers: &HeaderMap, now: Timestamp) -> Result<Principal, Denied> {
+        let Some(tokens) = &self.tokens else { return Ok(Principal::Anyone) };
+        match (bearer(headers)?, subprotocol(headers)?) {
+            (Some(token), None) | (None, Some(token)) => Ok(tokens.verify(token, now)?),
+            (None, None) => Err(Denied::Missing),
+            (Some(_), Some(_)) => Err(BadToken::Credentials.into()),
+        }
+    }
+
     /// Whether an operator asks with `headers`, at `now`. Without keys nobody is one.
     ///
     /// Wrong keys are counted by `peer`, ten within a minute; an IPv6 address counts as its /64. Where the peer is
@@ -143,6 +158,19 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, BadToken> {
         value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(BadToken::Credentials)?;
     let is_bearer = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.starts_with(' ');
     if is_bearer && values.next().is_none() { Ok(Some(token)) } else { Err(BadToken::Credentials) }
+}
+
+/// The token among the subprotocols of a WebSocket, if there is one.
+fn subprotocol(headers: &HeaderMap) -> Result<Option<&str>, BadToken> {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut tokens = offers
+        .filter_map(|offers| offers.to_str().ok())
+        .flat_map(|offers| offers.split(','))
+        .filter_map(|offer| offer.trim().strip_prefix("bearer."));
+    match (tokens.next(), tokens.next()) {
+        (token, None) => Ok(token),
+        _ => Err(BadToken::Credentials),
+    }
 }
 
 #[cfg(test)]

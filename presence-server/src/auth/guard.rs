@@ -26,9 +26,13 @@ pub(crate) enum Credential {
     Open,
     /// The token of a user, where users are asked for tokens.
     Token,
+    /// The same, which browsers can only show as a subprotocol of a WebSocket.
+    SocketToken,
     /// The same, with the scope for all users.
     AdminToken,
-    /// The key of an operator, unless what is for operations is open.
+    /// The key of an operator.
+    OperatorKey,
+    /// The same, unless what is for operations is open.
     OperationsKey,
 }
 
@@ -37,9 +41,9 @@ impl Credential {
     pub(crate) const fn scheme(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
             Self::Open => None,
-            Self::Token => Some(("bearer", &[])),
+            Self::Token | Self::SocketToken => Some(("bearer", &[])),
             Self::AdminToken => Some(("bearer", &[ADMIN])),
-            Self::OperationsKey => Some(("adminKey", &[])),
+            Self::OperatorKey | Self::OperationsKey => Some(("adminKey", &[])),
         }
     }
 
@@ -79,18 +83,16 @@ impl Guard {
         let state = &self.state;
         match self.credential {
             Credential::Open => Ok(()),
-            Credential::Token | Credential::AdminToken => {
-                let principal = principal(state, request)?;
+            Credential::Token | Credential::SocketToken | Credential::AdminToken => {
+                let principal = principal(state, request, self.credential == Credential::SocketToken)?;
                 if self.credential == Credential::AdminToken && !principal.is_admin() {
                     return Err(Problem::forbidden());
                 }
                 request.extensions_mut().insert(principal);
                 Ok(())
             }
-            Credential::OperationsKey if state.settings().access.operations_need_key() => {
-                operator(state, request)
-            }
-            Credential::OperationsKey => Ok(()),
+            Credential::OperationsKey if !state.settings().access.operations_need_key() => Ok(()),
+            Credential::OperatorKey | Credential::OperationsKey => operator(state, request),
         }
     }
 }
@@ -119,8 +121,9 @@ impl Service<Request> for Guarded {
     }
 }
 
-fn principal(state: &AppState, request: &Request) -> Result<Principal, Problem> {
-    let principal = state.settings().access.user(request.headers(), state.tracker().now());
+fn principal(state: &AppState, request: &Request, is_socket: bool) -> Result<Principal, Problem> {
+    let (access, headers, now) = (&state.settings().access, request.headers(), state.tracker().now());
+    let principal = if is_socket { access.socket_user(headers, now) } else { access.user(headers, now) };
     principal.map_err(|denied| problem(denied, MISSING))
 }
 
@@ -139,6 +142,7 @@ fn problem(denied: Denied, missing: &'static str) -> Problem {
             Problem::unauthorized(REFUSED)
         }
         Denied::TooMany { retry_after } => Problem::too_many_keys(retry_after),
+        Denied::Missing | Denied::Key if missing == KEY => Problem::no_operator(KEY),
         Denied::Missing | Denied::Key => Problem::unauthorized(missing),
     }
 }

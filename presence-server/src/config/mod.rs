@@ -9,13 +9,14 @@ mod environment;
 mod error;
 mod log_format;
 mod origins;
+mod rooms;
 mod secrets;
 mod store_url;
 mod value;
 
 use std::{env, ffi::OsString, fmt, net::SocketAddr, time::Duration};
 
-use presence_core::{ActivityPolicy, CountedEvents, Policy, Zone};
+use presence_core::{ActivityPolicy, CountedEvents, Policy, RoomPolicy, Zone};
 use presence_sqlite::Durability;
 
 use self::{
@@ -188,6 +189,9 @@ pub struct Config {
     #[arg(long, value_name = "DAYS", default_value = "0", value_parser = days(0..=3650),
           help_heading = "Active users", verbatim_doc_comment)]
     snapshot_retention_days: Duration,
+
+    #[command(flatten)]
+    rooms: rooms::RoomOptions,
 
     /// What a line of the log looks like: pretty (for people) or json (for machines).
     /// Without it pretty on a terminal, else json.
@@ -365,6 +369,24 @@ impl Config {
         }
     }
 
+    /// What rooms take from the settings.
+    #[must_use]
+    pub fn room_policy(&self) -> RoomPolicy {
+        self.rooms.policy()
+    }
+
+    /// What this server calls itself to others on the same store; `None` for any name.
+    #[must_use]
+    pub fn node_name(&self) -> Option<&str> {
+        self.rooms.node_name()
+    }
+
+    /// Whether what members do in rooms counts as heartbeats.
+    #[must_use]
+    pub const fn room_activity_is_heartbeat(&self) -> bool {
+        self.rooms.activity_is_heartbeat()
+    }
+
     /// How often the online count is written down; never zero.
     #[must_use]
     pub const fn snapshot_interval(&self) -> Duration {
@@ -437,6 +459,9 @@ impl Config {
             ("EVENT_RETENTION_DAYS", (self.event_retention_days.as_secs() / DAY).to_string()),
             ("SNAPSHOT_INTERVAL_SECONDS", self.snapshot_interval_seconds.as_secs().to_string()),
             ("SNAPSHOT_RETENTION_DAYS", (self.snapshot_retention_days.as_secs() / DAY).to_string()),
+        ]);
+        settings.extend(self.rooms.settings());
+        settings.extend([
             ("LOG_FORMAT", self.log_format.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("ACCESS_LOG", u8::from(self.access_log).to_string()),
         ]);

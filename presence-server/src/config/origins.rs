@@ -27,6 +27,11 @@ impl Origins {
         self.0.is_empty()
     }
 
+    /// Whether a page of this origin is among them.
+    pub(crate) fn allow(&self, origin: &HeaderValue) -> bool {
+        self.0.contains(origin)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &HeaderValue> {
         self.0.iter()
     }

@@ -23,10 +23,13 @@ pub(crate) enum Job {
     CatchUp,
     Snapshot,
     Retain,
+    RenewRooms,
+    SettleRooms,
+    RetainRooms,
     Clock,
 }
 
-const JOBS: [(Job, &str); 9] = [
+const JOBS: [(Job, &str); 12] = [
     (Job::Flush, "flush"),
     (Job::Sweep, "sweep"),
     (Job::Evict, "evict"),
@@ -35,6 +38,9 @@ const JOBS: [(Job, &str); 9] = [
     (Job::CatchUp, "catch_up"),
     (Job::Snapshot, "snapshot"),
     (Job::Retain, "retain"),
+    (Job::RenewRooms, "renew_rooms"),
+    (Job::SettleRooms, "settle_rooms"),
+    (Job::RetainRooms, "retain_rooms"),
     (Job::Clock, "clock"),
 ];
 

@@ -150,6 +150,10 @@ impl Collector for Figures {
         )?;
         encoder.counter("presence_panics", "Requests whose handler panicked: bugs.", traffic.panics.get())?;
 
+        let (rooms, members) = state.hub().counts();
+        encoder.gauge("presence_rooms_open", "Rooms that are open here.", rooms as u64)?;
+        encoder.gauge("presence_room_members", "Members of the rooms that are open here.", members)?;
+
         let open = traffic.accepted.get().saturating_sub(traffic.closed.get());
         encoder.gauge("presence_connections_open", "Connections that are open.", open)?;
         let accepted = "Connections that were taken.";

@@ -232,7 +232,7 @@ mod tests {
         body::{Body, to_bytes},
         routing::get,
     };
-    use presence_core::{Activity, Beats, ManualClock, MemoryStore, Tracker};
+    use presence_core::{Activity, Beats, ManualClock, MemoryStore, Rooms, Tracker};
     use tower::ServiceExt;
 
     use super::*;
@@ -246,9 +246,10 @@ mod tests {
     async fn a_panic_is_a_problem_of_its_route_and_its_room_is_free_again() {
         let store = Arc::new(MemoryStore::new());
         let tracker = Tracker::new(store.clone(), ManualClock::default());
-        let activity = Activity::new(store, ManualClock::default());
+        let activity = Activity::new(store.clone(), ManualClock::default());
+        let rooms = Rooms::new(store, ManualClock::default(), "node-1");
         let settings = Settings { max_in_flight: 1, ..Settings::default() };
-        let state = AppState::new(Beats::new(tracker), activity, settings);
+        let state = AppState::new(Beats::new(tracker), activity, rooms, settings);
         let routes = Router::new().route("/panic/{word}", get(panics)).layer(Observe::new(state.clone()));
         let nested = Router::new().nest("/own", routes);
         for _ in 0..3 {

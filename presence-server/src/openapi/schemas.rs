@@ -110,6 +110,16 @@ schema! {
 }
 
 schema! {
+    /// A room: no control characters, no white space at either end, not `.` or `..`.
+    RoomId = text(1..=128, "1f1c8c2e-7d0f-4a6b-9c53-0f6c3f1d2b4a").pattern(Some(concat!("^", name!(), "$")))
+}
+
+schema! {
+    /// What a room is called. Two may have the same name.
+    RoomName = text(1..=128, "Lobby").pattern(Some(concat!("^", name!(), "$")))
+}
+
+schema! {
     /// An instant in Unix seconds, up to the end of the year 9999.
     UnixSeconds = whole(KnownFormat::Int64, 0..=LAST_SECOND).examples([1_717_161_600])
 }

@@ -10,6 +10,8 @@ pub(crate) mod heartbeat;
 pub(crate) mod metrics;
 pub(crate) mod online_history;
 pub(crate) mod presence;
+pub(crate) mod room_history;
+pub(crate) mod rooms;
 pub(crate) mod status;
 pub(crate) mod summaries;
 pub(crate) mod users;

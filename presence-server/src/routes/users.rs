@@ -34,6 +34,12 @@ pub(crate) struct Receipt {
     /// Events that were reported.
     #[schema(value_type = schemas::Count)]
     events: u64,
+    /// What was said in rooms.
+    #[schema(value_type = schemas::Count)]
+    messages: u64,
+    /// Stays in rooms.
+    #[schema(value_type = schemas::Count)]
+    room_sessions: u64,
 }
 
 /// Removes everything about the user.
@@ -45,7 +51,8 @@ pub(crate) struct Receipt {
     responses(
         (status = 200, description = "What was removed; nothing, of a user that is not known.", body = Receipt,
             headers(("Presence-Durability" = schemas::Durability, description = "What the erasure survives.")),
-            example = json!({"user_id": "alice", "checkpoints": 3, "requests": 1, "events": 2})),
+            example = json!({"user_id": "alice", "checkpoints": 3, "requests": 1, "events": 2,
+                "messages": 0, "room_sessions": 0})),
     ),
 )]
 pub(crate) async fn erase(
@@ -53,17 +60,18 @@ pub(crate) async fn erase(
     PathUser(user): PathUser,
 ) -> Result<Response, Problem> {
     let erasure = state.beats().erase(&user).await?;
+    state.hub().forget(&user).await;
     let durability = [(DURABILITY, HeaderValue::from_static(state.settings().durability))];
     let user_id = user.to_string();
-    let Erasure { checkpoints, requests, events, .. } = erasure;
-    let receipt = Receipt { user_id, checkpoints, requests, events };
+    let Erasure { checkpoints, requests, events, messages, room_sessions } = erasure;
+    let receipt = Receipt { user_id, checkpoints, requests, events, messages, room_sessions };
     Ok((durability, Json(receipt)).into_response())
 }
 
 /// Hands over everything that is stored about the user.
 ///
-/// A line of JSON each. `kind` is `session`, `online`, `total`, `checkpoint`, `request`, `sighting` or `event`; stamps are
-/// Unix milliseconds. An answer that breaks off is not whole: ask again.
+/// A line of JSON each. `kind` is `session`, `online`, `total`, `checkpoint`, `request`, `sighting`, `event` or,
+/// of rooms, `room_role`, `room_session` or `room_message`; stamps are Unix milliseconds. An answer that breaks off is not whole: ask again.
 #[utoipa::path(
     get, path = "/users/{user_id}/export", operation_id = "exportUser", tag = "checkpoints",
     params(PathUser),

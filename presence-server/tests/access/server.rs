@@ -7,7 +7,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode, header},
 };
-use presence_core::{Activity, Beats, ManualClock, MemoryStore, Tracker};
+use presence_core::{Activity, Beats, ManualClock, MemoryStore, Rooms, Tracker};
 use presence_server::{
     AppState, Settings,
     auth::{Access, Secret, Tokens},
@@ -70,7 +70,8 @@ impl Server {
         let store = Arc::new(MemoryStore::new());
         let tracker = Tracker::new(store.clone(), clock.clone());
         let activity = Activity::new(store.clone(), clock.clone());
-        let state = AppState::new(Beats::new(tracker), activity, settings);
+        let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
+        let state = AppState::new(Beats::new(tracker), activity, rooms, settings);
         let router = presence_server::app(state.clone());
         Self { state, clock, store, router }
     }
@@ -109,6 +110,9 @@ pub(crate) struct Operation {
     /// The example of its body, which is about alice as well.
     pub(crate) body: String,
     pub(crate) rule: Rule,
+    /// Whether it begins a WebSocket: in another name than that of the token nobody speaks there, and the token may
+    /// be a subprotocol.
+    pub(crate) is_socket: bool,
     /// The statuses that it documents.
     pub(crate) statuses: Vec<u16>,
 }
@@ -152,8 +156,12 @@ pub(crate) fn operations() -> Vec<Operation> {
             let body = if example.is_null() { String::new() } else { example.to_string() };
             let statuses = operation["responses"].as_object().expect("responses").keys();
             let statuses = statuses.map(|status| status.parse().expect("a status")).collect();
+            let path = path.replace("{room_id}", "lobby");
+            // A member of a room names itself; a request that is no WebSocket gets no further than that.
+            let is_socket = path.starts_with("/ws/");
+            let path = if is_socket { format!("{path}?user_id=alice&nickname=A") } else { path };
             let line = format!("{} {path}", method.to_ascii_uppercase());
-            found.push(Operation { line, body, rule, statuses });
+            found.push(Operation { line, body, rule, is_socket, statuses });
         }
     }
     assert!(found.len() >= 20, "{} operations", found.len());

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, net::SocketAddr, sync::Arc};
 
-use presence_core::{Activity, Beats, ManualClock, MemoryStore, Timestamp, Tracker};
+use presence_core::{Activity, Beats, ManualClock, MemoryStore, Rooms, Timestamp, Tracker};
 use presence_postgres_testing::Database;
 use presence_server::{
     AppState, Settings, app, jobs,
@@ -43,7 +43,8 @@ impl Node {
         let (clock, store) = (clock(), Arc::new(MemoryStore::new()));
         let tracker = Tracker::new(store.clone(), clock.clone()).cached_by(store.clone());
         let activity = Activity::new(store.clone(), clock.clone());
-        Self::start(clock, Beats::new(tracker).backed_by(store), activity, Place::Memory).await
+        let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
+        Self::start(clock, Beats::new(tracker).backed_by(store), activity, rooms, Place::Memory).await
     }
 
     pub(crate) async fn on_sqlite() -> Self {
@@ -53,8 +54,9 @@ impl Node {
         let store = Arc::new(SqliteStore::open_with(config).await.expect("a store"));
         let tracker = Tracker::new(store.clone(), clock.clone()).cached_by(store.clone());
         let activity = Activity::new(store.clone(), clock.clone());
+        let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
         let place = Place::Folder { _folder: folder };
-        Self::start(clock, Beats::new(tracker).backed_by(store), activity, place).await
+        Self::start(clock, Beats::new(tracker).backed_by(store), activity, rooms, place).await
     }
 
     pub(crate) async fn on_postgres() -> Self {
@@ -63,13 +65,20 @@ impl Node {
         let store = Arc::new(PostgresStore::connect(config).await.expect("a store"));
         let tracker = Tracker::new(store.clone(), clock.clone()).cached_by(store.clone());
         let activity = Activity::new(store.clone(), clock.clone());
+        let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
         let place = Place::Database { _database: database };
-        Self::start(clock, Beats::new(tracker).shared_with(store), activity, place).await
+        Self::start(clock, Beats::new(tracker).shared_with(store), activity, rooms, place).await
     }
 
-    async fn start(clock: Arc<ManualClock>, beats: Beats, activity: Activity, place: Place) -> Self {
+    async fn start(
+        clock: Arc<ManualClock>,
+        beats: Beats,
+        activity: Activity,
+        rooms: Rooms,
+        place: Place,
+    ) -> Self {
         let settings = Settings { durability: "fsync", ..Settings::default() };
-        let state = AppState::new(beats, activity, settings);
+        let state = AppState::new(beats, activity, rooms, settings);
         let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let traffic = Arc::clone(state.traffic());

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use presence_core::{Activity, Beats, SystemClock, Tracker};
+use presence_core::{Activity, Beats, Rooms, SystemClock, Tracker};
 use presence_server::{
     AppState, Settings, app, jobs,
     serve::{Drained, Limits, listen, serve},
@@ -36,7 +36,8 @@ impl Server {
         let tracker = Tracker::new(store.clone(), SystemClock);
         let beats = Beats::new(tracker).backed_by(store.clone());
         let activity = Activity::new(store.clone(), SystemClock);
-        let state = AppState::new(beats, activity, Settings::default());
+        let rooms = Rooms::new(store.clone(), SystemClock, "node-1");
+        let state = AppState::new(beats, activity, rooms, Settings::default());
         let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let (shutdown, traffic) = (CancellationToken::new(), Arc::clone(state.traffic()));

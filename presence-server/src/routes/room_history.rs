@@ -1,0 +1,263 @@
+//! `/management/sync`: what happened in rooms, for whoever keeps a copy.
+
+use axum::{Json, extract::State};
+use presence_core::{
+    ChatMessage, ChatText, Nickname, Pagination, RoomHistory, RoomId, RoomSession, StoredRoom, Timestamp,
+    UserId, Window,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::rooms::{Described, all, room_id};
+use crate::{
+    AppState,
+    extract::{Params, Segments},
+    openapi::schemas,
+    problem::Problem,
+};
+
+/// Messages, and sessions, of a page where nothing is said.
+const MESSAGES: u64 = 1000;
+const SESSIONS: u64 = 500;
+
+/// Which page of a history.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Numbered {
+    /// From 1. Without it: 1.
+    #[param(required = false, minimum = 1, value_type = u64)]
+    page: Option<u64>,
+    /// How many records a page has. Without it: 1,000 messages, or 500 sessions. At most 10,000, or 5,000.
+    #[param(required = false, minimum = 1, value_type = u64)]
+    limit: Option<u64>,
+    /// The first second.
+    #[param(required = false, value_type = schemas::UnixSeconds)]
+    from: Option<i64>,
+    /// The last second.
+    #[param(required = false, value_type = schemas::UnixSeconds)]
+    to: Option<i64>,
+}
+
+impl Numbered {
+    fn window(&self) -> Result<Window, Problem> {
+        let at = |secs: Option<i64>| secs.map(Timestamp::from_secs).transpose();
+        let from = at(self.from)?.unwrap_or(Timestamp::MIN);
+        // The last second belongs to it.
+        let to =
+            at(self.to)?.map_or(Timestamp::MAX, |to| to.saturating_add(std::time::Duration::from_secs(1)));
+        Ok(Window::new(from, to)?)
+    }
+}
+
+/// A message.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChatRecord)]
+pub(crate) struct Said {
+    #[schema(value_type = schemas::UserId)]
+    user_id: UserId,
+    #[schema(value_type = String)]
+    nickname: Nickname,
+    #[schema(value_type = String)]
+    content: ChatText,
+    #[schema(value_type = schemas::UnixSeconds)]
+    created_at: i64,
+    /// Its place among all of the room.
+    epoch: i64,
+    seq: i64,
+}
+
+impl From<ChatMessage> for Said {
+    fn from(message: ChatMessage) -> Self {
+        let ChatMessage { position, user_id, nickname, content, created_at, .. } = message;
+        let (epoch, seq) = (position.epoch.0, position.seq);
+        Self { user_id, nickname, content, created_at: created_at.as_secs(), epoch, seq }
+    }
+}
+
+/// A stay that is over.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionRecord)]
+pub(crate) struct Stayed {
+    #[schema(value_type = schemas::UserId)]
+    user_id: UserId,
+    #[schema(value_type = String)]
+    nickname: Nickname,
+    #[schema(value_type = schemas::UnixSeconds)]
+    join_time: i64,
+    #[schema(value_type = schemas::UnixSeconds)]
+    leave_time: i64,
+    /// Whole seconds of it.
+    #[schema(value_type = schemas::Count)]
+    duration_seconds: u64,
+}
+
+impl From<RoomSession> for Stayed {
+    fn from(session: RoomSession) -> Self {
+        let duration = session.duration().unwrap_or_default();
+        let RoomSession { user_id, nickname, join_time, leave_time, .. } = session;
+        Self {
+            user_id,
+            nickname,
+            join_time: join_time.as_secs(),
+            leave_time: leave_time.unwrap_or(join_time).as_secs(),
+            duration_seconds: duration.as_secs(),
+        }
+    }
+}
+
+/// A page of a history, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct History<T> {
+    #[schema(value_type = schemas::RoomId)]
+    room_id: RoomId,
+    records: Vec<T>,
+    pagination: Pages,
+}
+
+/// Where a page stands.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pagination)]
+pub(crate) struct Pages {
+    #[schema(value_type = schemas::Count)]
+    current_page: u64,
+    #[schema(value_type = schemas::Count)]
+    total_pages: u64,
+    #[schema(value_type = schemas::Count)]
+    total_records: u64,
+    #[schema(value_type = schemas::Count)]
+    page_size: u64,
+    has_next: bool,
+    has_prev: bool,
+}
+
+impl<T> History<T> {
+    fn new<R: Into<T>>(room_id: RoomId, page: RoomHistory<R>) -> Self {
+        let records = page.records.into_iter().map(Into::into).collect();
+        let Pagination { current_page, total_pages, total_records, page_size, has_next, has_prev } =
+            page.pagination;
+        let pagination = Pages { current_page, total_pages, total_records, page_size, has_next, has_prev };
+        Self { room_id, records, pagination }
+    }
+}
+
+/// Lists what was said in a room, open or closed.
+#[utoipa::path(
+    get, path = "/management/sync/chat-history/{room_id}", operation_id = "listRoomMessages", tag = "rooms",
+    params(("room_id" = schemas::RoomId, Path), Numbered),
+    responses(
+        (status = 200, description = "A page.", body = History<Said>),
+        (status = 404, description = "There is no such room (`ROOM_NOT_FOUND`)."),
+    ),
+)]
+pub(crate) async fn messages(
+    State(state): State<AppState>,
+    segments: Segments,
+    Params(asked): Params<Numbered>,
+) -> Result<Json<History<Said>>, Problem> {
+    let id = room_id(&segments)?;
+    let (page, limit) = (asked.page.unwrap_or(1), asked.limit.unwrap_or(MESSAGES));
+    let found = state.hub().rooms().messages(&id, asked.window()?, page, limit).await?;
+    let found = found.ok_or_else(|| Problem::unknown_room(&id))?;
+    Ok(Json(History::new(id, found)))
+}
+
+/// Lists the stays in a room that are over, open or closed, by the time at which they began.
+#[utoipa::path(
+    get, path = "/management/sync/session-history/{room_id}", operation_id = "listRoomSessions", tag = "rooms",
+    params(("room_id" = schemas::RoomId, Path), Numbered),
+    responses(
+        (status = 200, description = "A page.", body = History<Stayed>),
+        (status = 404, description = "There is no such room (`ROOM_NOT_FOUND`)."),
+    ),
+)]
+pub(crate) async fn sessions(
+    State(state): State<AppState>,
+    segments: Segments,
+    Params(asked): Params<Numbered>,
+) -> Result<Json<History<Stayed>>, Problem> {
+    let id = room_id(&segments)?;
+    let (page, limit) = (asked.page.unwrap_or(1), asked.limit.unwrap_or(SESSIONS));
+    let found = state.hub().rooms().sessions(&id, asked.window()?, page, limit).await?;
+    let found = found.ok_or_else(|| Problem::unknown_room(&id))?;
+    Ok(Json(History::new(id, found)))
+}
+
+/// What there is to know of a room in short.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomInfo)]
+pub(crate) struct Info {
+    #[schema(value_type = schemas::RoomId)]
+    room_id: RoomId,
+    #[schema(value_type = schemas::RoomName)]
+    room_name: String,
+    #[schema(value_type = Vec<schemas::UserId>)]
+    admin_user_ids: Vec<UserId>,
+    /// Members now.
+    #[schema(value_type = schemas::Count)]
+    current_connections: u64,
+    #[schema(value_type = schemas::UnixSeconds)]
+    created_at: i64,
+    /// When something was last said, or else when the room was made.
+    #[schema(value_type = schemas::UnixSeconds)]
+    last_activity: i64,
+}
+
+impl Info {
+    fn new(state: &AppState, room: StoredRoom) -> Self {
+        let live = state.hub().overview(&room.id);
+        let stored = (room.counters.stats.current_users, room.last_activity());
+        let (current_connections, last_activity) =
+            live.map_or(stored, |live| (live.stats.current_users, live.last_activity));
+        Self {
+            room_id: room.id,
+            room_name: room.name.to_string(),
+            admin_user_ids: room.admins,
+            current_connections,
+            created_at: room.created_at.as_secs(),
+            last_activity: last_activity.as_secs(),
+        }
+    }
+}
+
+/// Lists the rooms that are open, in short.
+#[utoipa::path(
+    get, path = "/management/sync/rooms", operation_id = "syncRooms", tag = "rooms",
+    responses((status = 200, description = "The rooms.", body = Vec<Info>)),
+)]
+pub(crate) async fn infos(State(state): State<AppState>) -> Result<Json<Vec<Info>>, Problem> {
+    let rooms = all(&state).await?;
+    Ok(Json(rooms.into_iter().map(|room| Info::new(&state, room)).collect()))
+}
+
+/// A room with what happened in it last.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomData)]
+pub(crate) struct Data {
+    #[serde(flatten)]
+    room: Described,
+    /// The last 1,000 messages, newest first.
+    chat_history: Vec<Said>,
+    /// The last 500 stays that are over, newest first.
+    session_history: Vec<Stayed>,
+}
+
+/// Hands over all rooms that are open, each with the end of its histories. The histories have pages of their own.
+#[utoipa::path(
+    get, path = "/management/sync", operation_id = "sync", tag = "rooms",
+    responses((status = 200, description = "The rooms.", body = Vec<Data>)),
+)]
+pub(crate) async fn data(State(state): State<AppState>) -> Result<Json<Vec<Data>>, Problem> {
+    let mut data = Vec::new();
+    let rooms = state.hub().rooms();
+    let ever = Window::new(Timestamp::MIN, Timestamp::MAX)?;
+    for room in all(&state).await? {
+        let messages = rooms.messages(&room.id, ever, 1, MESSAGES).await?;
+        let sessions = rooms.sessions(&room.id, ever, 1, SESSIONS).await?;
+        data.push(Data {
+            chat_history: messages.into_iter().flat_map(|page| page.records).map(Said::from).collect(),
+            session_history: sessions.into_iter().flat_map(|page| page.records).map(Stayed::from).collect(),
+            room: Described::new(&state, room),
+        });
+    }
+    Ok(Json(data))
+}

@@ -1,0 +1,206 @@
+//! Which rooms are open here.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use presence_core::{Command, ConnectionId, Epoch, Opening, RoomId, Rooms, StoreError, UserId};
+use tokio::{sync::Mutex as TurnMutex, time::timeout};
+use tokio_util::task::TaskTracker;
+
+use super::room_task::{Overview, RoomHandle, RoomTask};
+
+/// How many rooms are settled at a time.
+const SETTLED: usize = 100;
+
+/// The rooms that are open in this process; cheap to clone. A room is opened when somebody asks for it.
+#[derive(Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rooms: Rooms,
+    open: Mutex<HashMap<RoomId, RoomHandle>>,
+    /// One room is opened at a time, so that none is opened twice.
+    opening: TurnMutex<()>,
+    connections: AtomicU64,
+    /// The tasks of rooms, and those of their members.
+    tasks: TaskTracker,
+    members: TaskTracker,
+}
+
+/// Why a room is not here.
+#[derive(Debug)]
+pub(crate) enum Absent {
+    /// There is none, or it was closed.
+    Unknown,
+    /// Another node has it.
+    Elsewhere,
+    /// The store does not say.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Absent {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Hub {
+    /// Rooms of this process.
+    #[must_use]
+    pub fn new(rooms: Rooms) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                rooms,
+                open: Mutex::default(),
+                opening: TurnMutex::default(),
+                connections: AtomicU64::new(0),
+                tasks: TaskTracker::new(),
+                members: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// What they are kept in.
+    #[must_use]
+    pub fn rooms(&self) -> &Rooms {
+        &self.shared.rooms
+    }
+
+    /// A room, opened here if it lives nowhere.
+    pub(crate) async fn find(&self, id: &RoomId) -> Result<RoomHandle, Absent> {
+        if let Some(room) = self.opened(id) {
+            return Ok(room);
+        }
+        let _turn = self.shared.opening.lock().await;
+        if let Some(room) = self.opened(id) {
+            return Ok(room);
+        }
+        let mut room = match self.shared.rooms.open(id).await? {
+            Opening::Open(room) => room,
+            Opening::Elsewhere(_) => return Err(Absent::Elsewhere),
+            Opening::Closed | Opening::Unknown => return Err(Absent::Unknown),
+        };
+        // What earlier openings left unfinished is ended before anybody comes in.
+        self.shared.rooms.write(room.batch(self.shared.rooms.now()).into_iter().collect()).await?;
+        let (task, handle) = RoomTask::new(*room, self.shared.rooms.clone());
+        self.lock().insert(id.clone(), handle.clone());
+        let (hub, id, epoch) = (self.clone(), id.clone(), handle.epoch());
+        self.shared.tasks.spawn(async move {
+            task.run().await;
+            hub.lock().retain(|open, room| *open != id || room.epoch() != epoch);
+        });
+        Ok(handle)
+    }
+
+    fn opened(&self, id: &RoomId) -> Option<RoomHandle> {
+        self.lock().get(id).filter(|room| !room.is_closed()).cloned()
+    }
+
+    /// How a room that is open here is.
+    pub(crate) fn overview(&self, id: &RoomId) -> Option<Overview> {
+        Some(self.opened(id)?.overview())
+    }
+
+    /// How many rooms are open here, and how many are in them.
+    pub(crate) fn counts(&self) -> (usize, u64) {
+        let open = self.lock();
+        (open.len(), open.values().map(|room| room.overview().stats.current_users).sum())
+    }
+
+    /// A number for a connection, which no other has had.
+    pub(super) fn connection(&self) -> ConnectionId {
+        ConnectionId(self.shared.connections.fetch_add(1, Relaxed))
+    }
+
+    /// Runs the task of a member, so that the end of the process waits for it.
+    pub(super) fn track<F: Future>(&self, member: F) -> impl Future<Output = F::Output> + use<F> {
+        self.shared.members.track_future(member)
+    }
+
+    /// Forgets what the rooms here know of a user who was erased.
+    pub(crate) async fn forget(&self, user: &UserId) {
+        let open: Vec<_> = self.lock().values().cloned().collect();
+        for room in open {
+            room.ask(Command::Forget { user_id: user.clone() }).await;
+        }
+    }
+
+    /// Prolongs the leases of the rooms here, and lets go of those that live elsewhere; says how many are here still.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; renewing again is safe.
+    pub(crate) async fn renew(&self) -> Result<u64, StoreError> {
+        let held = self.held();
+        let kept = self.shared.rooms.renew(held.clone()).await?;
+        let mut count = 0;
+        for ((id, epoch), is_kept) in held.iter().zip(kept) {
+            if is_kept {
+                count += 1;
+            } else if let Some(room) = self.opened(id).filter(|room| room.epoch() == *epoch) {
+                // Its end was on the way already where it does not hear this.
+                let _ = room.send(Command::Lose).await;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Ends what was left unfinished in rooms of nodes that are gone; says how many rooms there were.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; settling again is safe.
+    pub(crate) async fn settle(&self) -> Result<u64, StoreError> {
+        let settled = self.shared.rooms.settle(SETTLED, |id| self.opened(id).is_some()).await?;
+        Ok(settled.rooms)
+    }
+
+    fn held(&self) -> Vec<(RoomId, Epoch)> {
+        self.lock().iter().map(|(id, room)| (id.clone(), room.epoch())).collect()
+    }
+
+    /// Sends everybody away, has what happened written, and gives the rooms up; what is not done within `limit` is
+    /// left: the leases end by themselves.
+    pub async fn drain(&self, limit: Duration) {
+        let held = self.held();
+        let drained = timeout(limit, async {
+            let open: Vec<_> = self.lock().values().cloned().collect();
+            for room in open {
+                // Its end was on the way already where it does not hear this.
+                let _ = room.send(Command::Drain).await;
+            }
+            self.shared.tasks.close();
+            self.shared.tasks.wait().await;
+            self.shared.members.close();
+            self.shared.members.wait().await;
+            self.shared.rooms.give_up(held).await
+        });
+        match drained.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "rooms are not given up: their leases end by themselves")
+            }
+            Err(_) => tracing::warn!("rooms were not drained in time"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, RoomHandle>> {
+        // Nothing under this lock panics half way.
+        self.shared.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("rooms", &self.shared.rooms).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,390 @@
+//! The task of one room: what is asked of it comes in by two lanes, and what its room says is done.
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
+use presence_core::{
+    Batch, Command, ConnectionId, Effect, Epoch, Frame, Moment, Nickname, Position, Priority, Room,
+    RoomStats, Rooms, Timestamp, UserId, Written,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::queue::Queue;
+
+/// How many orders a lane holds: whoever sends more waits.
+const LANE: usize = 100;
+/// How many of the low lane are obeyed before the high lane is looked at again. No less than the lane holds: who leaves
+/// is taken out behind what it said, because all of that is in the lane when it leaves.
+const BATCH: usize = 200;
+const _: () = assert!(BATCH >= LANE);
+
+/// How long a batch waits after the store failed for the first time, and at most.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// What became of something that was asked of a room, once it is stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
+    /// It was done; whether it changed anything.
+    Done(bool),
+    /// The room is closed, or about to leave this node.
+    Over,
+    /// It lives on another node, and what was asked is not stored.
+    Moved,
+}
+
+/// Something that a room's task is to do.
+#[derive(Debug)]
+enum Order {
+    Join {
+        connection: ConnectionId,
+        user_id: UserId,
+        nickname: Nickname,
+        seen: Option<Position>,
+        queue: Arc<Queue>,
+    },
+    Do(Command),
+    Ask(Command, oneshot::Sender<Answer>),
+}
+
+/// What others see of a room without asking it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overview {
+    pub(crate) stats: RoomStats,
+    pub(crate) last_activity: Timestamp,
+}
+
+/// A room that is open here.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomHandle {
+    high: mpsc::Sender<Order>,
+    low: mpsc::Sender<Order>,
+    leaves: mpsc::UnboundedSender<ConnectionId>,
+    epoch: Epoch,
+    overview: Arc<Mutex<Overview>>,
+}
+
+/// The task of the room has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended;
+
+impl RoomHandle {
+    pub(super) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// How it is, to the last order that was obeyed.
+    pub(crate) fn overview(&self) -> Overview {
+        *self.overview.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.high.is_closed()
+    }
+
+    /// Asks to come in; the answer comes through the queue.
+    pub(super) async fn join(
+        &self,
+        connection: ConnectionId,
+        (user_id, nickname): (UserId, Nickname),
+        seen: Option<Position>,
+        queue: Arc<Queue>,
+    ) -> Result<(), Ended> {
+        let order = Order::Join { connection, user_id, nickname, seen, queue };
+        self.low.send(order).await.map_err(|_| Ended)
+    }
+
+    /// Has a command carried out, when its turn comes.
+    pub(super) async fn send(&self, command: Command) -> Result<(), Ended> {
+        let lane = match command.priority() {
+            Priority::High => &self.high,
+            Priority::Low => &self.low,
+        };
+        lane.send(Order::Do(command)).await.map_err(|_| Ended)
+    }
+
+    /// The same, and waits until what follows from it is stored.
+    pub(crate) async fn ask(&self, command: Command) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        if self.high.send(Order::Ask(command, answer)).await.is_err() {
+            return Answer::Over;
+        }
+        answered.await.unwrap_or(Answer::Moved)
+    }
+
+    /// Takes a connection out that has ended, behind all that it sent. Waits for nothing, so that it can be said in a
+    /// drop.
+    pub(super) fn leave(&self, connection: ConnectionId) {
+        // Where the task has ended, everybody is out.
+        let _ = self.leaves.send(connection);
+    }
+}
+
+/// A room, its members' queues, and what is to be written.
+pub(super) struct RoomTask {
+    room: Room,
+    rooms: Rooms,
+    high: mpsc::Receiver<Order>,
+    low: mpsc::Receiver<Order>,
+    leaves: mpsc::UnboundedReceiver<ConnectionId>,
+    members: HashMap<ConnectionId, Arc<Queue>>,
+    /// Whoever asks to come in, until the room has said yes or no.
+    arrival: Option<(ConnectionId, Arc<Queue>)>,
+    effects: Vec<Effect>,
+    /// Answers that wait for the next batch.
+    asked: Vec<Asked>,
+    writing: Option<Writing>,
+    began: Instant,
+    overview: Arc<Mutex<Overview>>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    answer: oneshot::Sender<Answer>,
+    is_effective: bool,
+}
+
+/// A batch on its way to the store, and who waits for it.
+struct Writing {
+    done: Pin<Box<dyn Future<Output = Written> + Send>>,
+    asked: Vec<Asked>,
+}
+
+/// What woke the task.
+enum Woken {
+    Wrote(Written),
+    High(Order),
+    Low(Order),
+    Leave(ConnectionId),
+    Due,
+}
+
+impl RoomTask {
+    pub(super) fn new(room: Room, rooms: Rooms) -> (Self, RoomHandle) {
+        let (high, high_orders) = mpsc::channel(LANE);
+        let (low, low_orders) = mpsc::channel(LANE);
+        let (leaves, left) = mpsc::unbounded_channel();
+        let overview = Arc::new(Mutex::new(overview(&room)));
+        let handle = RoomHandle { high, low, leaves, epoch: room.epoch(), overview: Arc::clone(&overview) };
+        let task = Self {
+            room,
+            rooms,
+            high: high_orders,
+            low: low_orders,
+            leaves: left,
+            members: HashMap::new(),
+            arrival: None,
+            effects: Vec::new(),
+            asked: Vec::new(),
+            writing: None,
+            began: Instant::now(),
+            overview,
+        };
+        (task, handle)
+    }
+
+    /// Runs until the room is over and all that it had to say is stored.
+    pub(super) async fn run(mut self) {
+        let alive = self.rooms.policy().alive_interval;
+        loop {
+            self.write();
+            if self.room.is_over() && self.writing.is_none() {
+                break;
+            }
+            let due = self.room.deadline().map(|due| self.began + due);
+            let woken = tokio::select! {
+                biased;
+                written = done(&mut self.writing) => Woken::Wrote(written),
+                Some(order) = self.high.recv() => Woken::High(order),
+                () = until(due) => Woken::Due,
+                Some(order) = self.low.recv() => Woken::Low(order),
+                Some(connection) = self.leaves.recv() => Woken::Leave(connection),
+                () = sleep(alive) => Woken::Due,
+            };
+            let (mut first, mut left) = (None, Vec::new());
+            match woken {
+                Woken::Wrote(written) => self.wrote(written),
+                Woken::High(order) => self.obey(order),
+                Woken::Low(order) => first = Some(order),
+                Woken::Leave(connection) => left.push(connection),
+                Woken::Due => self.tick(),
+            }
+            for _ in 0..LANE {
+                let Ok(order) = self.high.try_recv() else { break };
+                self.obey(order);
+            }
+            // Whoever has left by now: all that they said is in the lane already.
+            left.extend(std::iter::from_fn(|| self.leaves.try_recv().ok()));
+            for _ in 0..BATCH {
+                let Some(order) = first.take().or_else(|| self.low.try_recv().ok()) else { break };
+                self.obey(order);
+            }
+            for connection in left {
+                self.handle(Command::Leave { connection });
+            }
+            *self.overview.lock().unwrap_or_else(PoisonError::into_inner) = overview(&self.room);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { at: self.rooms.now(), uptime: self.began.elapsed() }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            // It came and went.
+            Order::Join { queue, .. } if queue.is_gone() => {}
+            Order::Join { connection, user_id, nickname, seen, queue } => {
+                self.arrival = Some((connection, queue));
+                self.handle(Command::Join { connection, user_id, nickname, seen });
+                // Admitted or refused: either way it is nobody's turn any more.
+                self.arrival = None;
+            }
+            Order::Do(command) => _ = self.handle(command),
+            // Whoever asked may have gone.
+            Order::Ask(_, answer) if self.room.is_over() => _ = answer.send(Answer::Over),
+            Order::Ask(command, answer) => {
+                let is_effective = self.handle(command);
+                self.asked.push(Asked { answer, is_effective });
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        self.room.tick(now, &mut self.effects);
+        self.carry_out();
+    }
+
+    /// Says whether it had any effect on the room.
+    fn handle(&mut self, command: Command) -> bool {
+        let now = self.now();
+        let is_effective = self.room.handle(command, now, &mut self.effects);
+        self.carry_out();
+        is_effective
+    }
+
+    fn carry_out(&mut self) {
+        let mut effects = mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Admit(connection) => {
+                    self.members.extend(self.arrival.take().filter(|(arrived, _)| *arrived == connection));
+                }
+                Effect::Rights(connection, is_admin) => {
+                    self.with(connection, |queue| queue.set_admin(is_admin));
+                }
+                Effect::Send(connection, frame) => self.with(connection, |queue| queue.push(text(frame))),
+                Effect::Replay(connection, frames) => self.with(connection, |queue| {
+                    frames.into_iter().for_each(|frame| queue.replay(text(frame)));
+                }),
+                Effect::Broadcast(frame) => {
+                    let text = text(frame);
+                    self.members.values().for_each(|queue| queue.push(text.clone()));
+                }
+                Effect::Close(connection, reason) => {
+                    self.with(connection, |queue| queue.end(reason));
+                    self.members.remove(&connection);
+                }
+                Effect::CloseAll(reason) => {
+                    self.members.drain().for_each(|(_, queue)| queue.end(reason));
+                }
+                // What this version does not know, it cannot do.
+                _ => {}
+            }
+        }
+        // Its memory serves the next.
+        self.effects = effects;
+    }
+
+    fn with(&self, connection: ConnectionId, act: impl FnOnce(&Queue)) {
+        let arrived = self.arrival.as_ref().filter(|(arrived, _)| *arrived == connection);
+        let queue = self.members.get(&connection).or(arrived.map(|(_, queue)| queue));
+        if let Some(queue) = queue {
+            act(queue);
+        }
+    }
+
+    /// Has what happened written, if nothing is being written.
+    fn write(&mut self) {
+        if self.writing.is_some() {
+            return;
+        }
+        if let Some(batch) = self.room.batch(self.rooms.now()) {
+            let done = Box::pin(write(self.rooms.clone(), batch));
+            self.writing = Some(Writing { done, asked: mem::take(&mut self.asked) });
+        } else {
+            self.asked.drain(..).for_each(|asked| asked.answer(Written::Stored));
+        }
+    }
+
+    fn wrote(&mut self, written: Written) {
+        let asked = self.writing.take().map(|writing| writing.asked);
+        asked.into_iter().flatten().for_each(|asked| asked.answer(written));
+        if written == Written::Fenced {
+            tracing::warn!("a room lives on another node now");
+            self.handle(Command::Lose);
+            self.asked.drain(..).for_each(|asked| asked.answer(written));
+        }
+    }
+}
+
+impl Asked {
+    fn answer(self, written: Written) {
+        let answer = match written {
+            Written::Stored => Answer::Done(self.is_effective),
+            Written::Fenced => Answer::Moved,
+        };
+        // Whoever asked may have gone.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// Writes a batch, however long that takes.
+async fn write(rooms: Rooms, batch: Batch) -> Written {
+    let mut pause = FIRST_RETRY;
+    loop {
+        match rooms.write(vec![batch.clone()]).await {
+            Ok(written) => return written.first().copied().unwrap_or(Written::Stored),
+            Err(error) => tracing::warn!(%error, "what happened in a room is not written yet"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_RETRY);
+    }
+}
+
+async fn done(writing: &mut Option<Writing>) -> Written {
+    match writing {
+        Some(writing) => writing.done.as_mut().await,
+        None => pending().await,
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+fn overview(room: &Room) -> Overview {
+    Overview { stats: room.stats(), last_activity: room.last_activity() }
+}
+
+/// The text of a frame, shared by all who get it.
+fn text(frame: Frame) -> Utf8Bytes {
+    // A frame is text.
+    Utf8Bytes::try_from(Bytes::from_owner(frame)).unwrap_or_default()
+}

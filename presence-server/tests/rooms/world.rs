@@ -1,0 +1,92 @@
+//! A server with rooms on a real port, in memory, and a clock that a test moves.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use presence_core::{
+    Activity, Beats, Clock, ManualClock, MemoryStore, RoomPolicy, Rooms, Timestamp, Tracker,
+};
+use presence_server::{
+    AppState, Settings, app,
+    auth::AdminKeys,
+    serve::{Limits, listen, serve},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const KEY: &str = "K7pWx2eRt9yUi4oPa6sDf8gHj1kLz3xC";
+
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    clock: Arc<ManualClock>,
+    pub(crate) state: AppState,
+    stop: CancellationToken,
+}
+
+impl World {
+    /// Members are told of each other at once, and speak as often as they like.
+    pub(crate) fn quick() -> RoomPolicy {
+        RoomPolicy {
+            message_interval: Duration::ZERO,
+            stats_interval: Duration::ZERO,
+            ..RoomPolicy::default()
+        }
+    }
+
+    pub(crate) fn start(policy: RoomPolicy) -> Self {
+        Self::with(policy, Settings::default())
+    }
+
+    pub(crate) fn with(policy: RoomPolicy, settings: Settings) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_717_161_600).expect("an instant")));
+        let store = Arc::new(MemoryStore::new());
+        let beats = Beats::new(Tracker::new(store.clone(), clock.clone()));
+        let activity = Activity::new(store.clone(), clock.clone());
+        let rooms = Rooms::with_policy(store, clock.clone(), "node-1", policy);
+        let access = settings.access.clone().with_admin_keys(KEY.parse::<AdminKeys>().expect("a key"));
+        let state = AppState::new(beats, activity, rooms, Settings { access, ..settings });
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (traffic, stop) = (Arc::clone(state.traffic()), CancellationToken::new());
+        // It ends with the test's runtime.
+        tokio::spawn(serve(listener, app(state.clone()), Limits::default(), traffic, stop.clone()));
+        Self { address, clock, state, stop }
+    }
+
+    /// Makes a room; its id.
+    pub(crate) async fn room(&self, admins: &[&str]) -> String {
+        let body = serde_json::json!({ "room_name": "Lobby", "admin_user_ids": admins });
+        let (status, answer) = self.manage("POST /management/rooms", &body.to_string()).await;
+        assert_eq!(status, 200, "{answer}");
+        let made: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+        made["room_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Lets time pass, for whatever is stored.
+    pub(crate) fn pass(&self, span: Duration) {
+        self.clock.set(self.clock.now().saturating_add(span));
+    }
+
+    /// Asks as an operator; status and body.
+    pub(crate) async fn manage(&self, line: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.expect("a server that listens");
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nX-Api-Key: {KEY}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("text");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, answer.split_once("\r\n\r\n").expect("a head").1.to_owned())
+    }
+
+    /// Tells the server to end.
+    pub(crate) async fn end(&self) {
+        self.stop.cancel();
+        self.state.hub().drain(Duration::from_secs(10)).await;
+    }
+}
