@@ -67,8 +67,7 @@ impl Storage {
                 let tracker = Tracker::with_policy(store.clone(), SystemClock, config.policy());
                 let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store.clone());
                 let activity = Activity::with_policy(store.clone(), SystemClock, config.activity_policy());
-                let rooms =
-                    Rooms::with_policy(store.clone(), SystemClock, LONE, config.room_policy());
+                let rooms = Rooms::with_policy(store.clone(), SystemClock, LONE, config.room_policy());
                 let store = Store::Sqlite(store);
                 Ok(Self { beats, activity, rooms, durability: durability(config), store })
             }

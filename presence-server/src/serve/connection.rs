@@ -19,6 +19,10 @@ use super::progress::{Progress, Stage};
 use super::socket::Socket;
 use crate::traffic::Traffic;
 
+/// How much the kernel holds for a client beyond what is on its way, in bytes.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 64 * 1024;
+
 /// hyper allows no smaller buffer.
 const LEAST_BUFFER: usize = 8192;
 
@@ -75,6 +79,7 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(error.kind = ?error.kind(), "no TCP_NODELAY");
         }
+        limit_unsent(&stream);
         let progress = Arc::new(Progress::default());
         let socket =
             Socket::new(stream, slot, Arc::clone(&progress), Arc::clone(&self.traffic), &self.limits);
@@ -119,6 +124,18 @@ impl Connections {
         }
     }
 }
+
+/// What a client does not read stays with whoever wrote it, who can count it. Otherwise the kernel takes up to 4 MiB per
+/// connection, and it is long until a member of a room is seen to have stopped reading.
+#[cfg(target_os = "linux")]
+fn limit_unsent(stream: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(error.kind = ?error.kind(), "no TCP_NOTSENT_LOWAT");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn limit_unsent(_: &TcpStream) {}
 
 /// hyper's messages are fixed texts; its sources are not, and stay out.
 fn log(result: &hyper::Result<()>) {

@@ -27,6 +27,8 @@ pub(crate) enum Heard {
 pub(crate) struct Client {
     stream: TcpStream,
     unread: Vec<u8>,
+    /// All that was heard.
+    pub(crate) heard: Vec<Heard>,
 }
 
 /// A frame of a client, masked as it has to be.
@@ -52,13 +54,18 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 impl Client {
     /// Asks for a WebSocket; the status and the rest of the head of the answer, and of a refusal the body.
     pub(crate) async fn ask(address: SocketAddr, target: &str, headers: &str) -> (u16, String, Self) {
-        let mut stream = TcpStream::connect(address).await.expect("a server that listens");
+        Self::over(TcpStream::connect(address).await.expect("a server that listens"), target, headers).await
+    }
+
+    /// The same over a connection of one's own.
+    pub(crate) async fn over(mut stream: TcpStream, target: &str, headers: &str) -> (u16, String, Self) {
+        let address = stream.peer_addr().expect("a peer");
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         stream.write_all(request.as_bytes()).await.expect("sent");
-        let mut client = Self { stream, unread: Vec::new() };
+        let mut client = Self { stream, unread: Vec::new(), heard: Vec::new() };
         let head = loop {
             if let Some(end) = client.unread.windows(4).position(|end| end == b"\r\n\r\n") {
                 let head: Vec<u8> = client.unread.drain(..end + 4).collect();
@@ -102,6 +109,7 @@ impl Client {
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {
             if let Some(heard) = self.parse() {
+                self.heard.push(heard.clone());
                 return heard;
             }
             if !self.read().await {

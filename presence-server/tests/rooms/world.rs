@@ -71,17 +71,7 @@ impl World {
 
     /// Asks as an operator; status and body.
     pub(crate) async fn manage(&self, line: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).await.expect("a server that listens");
-        let request = format!(
-            "{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nX-Api-Key: {KEY}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("text");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, answer.split_once("\r\n\r\n").expect("a head").1.to_owned())
+        manage(self.address, line, body).await
     }
 
     /// Tells the server to end.
@@ -89,4 +79,19 @@ impl World {
         self.stop.cancel();
         self.state.hub().drain(Duration::from_secs(10)).await;
     }
+}
+
+/// Asks a server as an operator; status and body.
+pub(crate) async fn manage(address: SocketAddr, line: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.expect("a server that listens");
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nX-Api-Key: {KEY}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("text");
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, answer.split_once("\r\n\r\n").expect("a head").1.to_owned())
 }

@@ -1,0 +1,160 @@
+//! A thousand members, fifty of whom stop to read.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use tokio::{net::TcpSocket, sync::mpsc};
+
+use crate::{
+    client::Client,
+    world::{KEY, manage},
+};
+
+const MEMBERS: usize = 1_000;
+const STUCK: usize = 50;
+/// So many messages of 8 KiB do not fit into a queue and the buffers of a socket that nobody reads.
+const MESSAGES: usize = 100;
+const MIB: u64 = 1 << 20;
+
+/// A server that has its memory to itself; killed when the test ends.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_presence-server"));
+        command.env_clear().current_dir(std::env::temp_dir()).stderr(Stdio::piped());
+        command.env("BIND_ADDRESS", "127.0.0.1:0").env("LOG_FORMAT", "json").env("ADMIN_API_KEY", KEY);
+        let mut child = command.spawn().expect("it starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert!(log.read_line(&mut line).expect("text") > 0, "the server ended before it listened");
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                break address
+                    .split('"')
+                    .next()
+                    .and_then(|address| address.parse().ok())
+                    .expect("an address");
+            }
+        };
+        // The log is read to its end, so that the server never waits for us.
+        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { child, address }
+    }
+
+    /// Memory that is in use, in bytes.
+    fn resident(&self) -> u64 {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("Linux");
+        let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
+        pages * 4096
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Joins with a window so small that what is not read stays with the server.
+async fn join(address: SocketAddr, room: &str, user: &str) -> Client {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small one");
+    let stream = socket.connect(address).await.expect("a server that listens");
+    let target = format!("/ws/rooms/{room}?user_id={user}&nickname={user}");
+    let (status, answer, mut client) = Client::over(stream, &target, "").await;
+    assert_eq!(status, 101, "{answer}");
+    client.until("WelcomeInfo").await;
+    client
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_closed_and_the_others_miss_nothing() {
+    let server = Server::start();
+    let body = r#"{"room_name":"Hall","admin_user_ids":["root"]}"#;
+    let (status, made) = manage(server.address, "POST /management/rooms", body).await;
+    assert_eq!(status, 200, "{made}");
+    let made: serde_json::Value = serde_json::from_str(&made).expect("JSON");
+    let room = made["room_id"].as_str().expect("an id").to_owned();
+    let empty = server.resident();
+    let mut root = Client::join(server.address, &room, "root").await;
+    let mut members = Vec::new();
+    for number in 0..MEMBERS {
+        members.push(join(server.address, &room, &format!("user-{number}")).await);
+    }
+    let idle = server.resident();
+    println!("{} bytes of memory for an idle member", (idle - empty) / MEMBERS as u64);
+
+    let stuck: Vec<_> = members.drain(..STUCK).collect();
+    // Whoever reads is as fast as what is said.
+    let (read, mut reads) = mpsc::unbounded_channel();
+    let readers: Vec<_> = members
+        .into_iter()
+        .map(|mut member| {
+            let read = read.clone();
+            tokio::spawn(async move {
+                let mut seen = 0;
+                while seen < MESSAGES {
+                    let text = member.text().await;
+                    if text.contains(r#""type":"Message""#) {
+                        seen += 1;
+                        assert!(
+                            text.contains(&format!(r#""seq":{seen},"#)),
+                            "{seen}: {}",
+                            &text[text.len() - 99..]
+                        );
+                        read.send(()).expect("the test goes on");
+                    }
+                    member.heard.clear();
+                }
+                member
+            })
+        })
+        .collect();
+    drop(read);
+    let content = "x".repeat(8 * 1024);
+    let say = serde_json::json!({ "type": "SendMessage", "payload": { "content": content } }).to_string();
+    let mut most = 0;
+    for number in 1..=MESSAGES {
+        root.say(&say).await;
+        root.until(&format!(r#""seq":{number},"#)).await;
+        for _ in STUCK..MEMBERS {
+            reads.recv().await.expect("a reader");
+        }
+        most = most.max(server.resident());
+    }
+    let mut kept = Vec::new();
+    for reader in readers {
+        kept.push(reader.await.expect("all messages, in order"));
+    }
+    for mut member in stuck {
+        let (texts, code) = member.rest().await;
+        assert!(texts.len() < MESSAGES, "it was not closed");
+        assert!(matches!(code, None | Some(1013)), "{code:?}");
+    }
+    let listed = loop {
+        let (_, listed) = manage(server.address, "GET /management/rooms", "").await;
+        if listed.contains(&format!(r#""current_users":{}"#, MEMBERS + 1 - STUCK)) {
+            break listed;
+        }
+    };
+    let after = server.resident();
+    println!(
+        "{} MiB more at most, {} MiB more in the end",
+        (most - idle) / MIB,
+        after.saturating_sub(idle) / MIB
+    );
+    assert!(most - idle < 64 * MIB, "{listed}");
+    assert!(after.saturating_sub(idle) < 32 * MIB);
+    drop(kept);
+}
