@@ -91,8 +91,7 @@ impl Storage {
         let beats = Beats::new(tracker.cached_by(store.clone())).shared_with(store.clone());
         let activity = Activity::with_policy(store.clone(), clock.clone(), config.activity_policy());
         let node = config.node_name().map_or_else(any_name, str::to_owned);
-        let rooms =
-            Rooms::with_policy(Arc::new(MemoryStore::new()), clock.clone(), node, config.room_policy());
+        let rooms = Rooms::with_policy(store.clone(), clock.clone(), node, config.room_policy());
         let store = Store::Postgres { store, clock };
         Ok(Self { beats, activity, rooms, durability: durability(config), store })
     }

@@ -2,14 +2,17 @@
 
 use async_trait::async_trait;
 use presence_core::{
-    Checkpoint, CheckpointId, CheckpointQuery, EventId, Facts, Place, Record, Request, Session, StoreError,
-    Tally, Timestamp, UserId, Window,
+    Checkpoint, CheckpointId, CheckpointQuery, EventId, Facts, InRoom, Place, Record, Request, Session,
+    StoreError, Tally, Timestamp, UserId, Window,
 };
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     PostgresStore,
-    codec::{self, checkpoint_columns, event_columns, region_columns, session_columns},
+    codec::{
+        self, action_columns, checkpoint_columns, event_columns, message_columns, region_columns,
+        room_session_columns, session_columns,
+    },
     day::Day,
     error::Fault,
 };
@@ -58,7 +61,13 @@ pub(crate) const EXPORT: &str = concat!(
     region_columns!(),
     ", d.day, d.install_id, ",
     event_columns!(),
-    " FROM generate_series(0, 6) kind
+    ", o.role, o.at, coalesce(o.room_id, v.room_id, h.room_id, a.room_id), ",
+    room_session_columns!(),
+    ", ",
+    message_columns!(),
+    ", ",
+    action_columns!(),
+    " FROM generate_series(0, 10) kind
 LEFT JOIN LATERAL (
     SELECT * FROM user_sessions WHERE user_id = $1 AND kind = 0 AND $2 < 0 LIMIT 1
 ) s ON true
@@ -83,11 +92,32 @@ LEFT JOIN LATERAL (
     ORDER BY day, install_id LIMIT $10
 ) d ON true
 LEFT JOIN LATERAL (
-    SELECT * FROM analytics_event_log WHERE user_id = $1 AND event_id > $9 AND kind = 6
+    SELECT * FROM analytics_event_log WHERE user_id = $1 AND event_id > $9 AND kind = 6 AND $2 <= 6
     ORDER BY event_id LIMIT $10
 ) l ON true
-WHERE num_nonnulls(s.version, m.last_seen, t.duration_ms, c.id, r.checkpoint_id, d.day, l.id) > 0
-ORDER BY kind, t.state, c.timestamp, c.id, r.event_id, d.day, d.install_id, l.event_id LIMIT $10"
+LEFT JOIN LATERAL (
+    SELECT * FROM room_roles WHERE user_id = $1 AND (room_id, role) > ($11, $12) AND kind = 7 AND $2 <= 7
+    ORDER BY room_id, role LIMIT $10
+) o ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM room_sessions WHERE user_id = $1 AND (room_id, number) > ($13, $14) AND kind = 8 AND $2 <= 8
+    ORDER BY room_id, number LIMIT $10
+) v ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM chat_history WHERE user_id = $1 AND (room_id, seq) > ($15, $16) AND kind = 9 AND $2 <= 9
+    ORDER BY room_id, seq LIMIT $10
+) h ON true
+LEFT JOIN LATERAL (
+    (SELECT * FROM admin_actions WHERE actor_id = $1 AND (room_id, number) > ($17, $18) AND kind = 10
+    ORDER BY room_id, number LIMIT $10)
+    UNION
+    (SELECT * FROM admin_actions WHERE target_id = $1 AND (room_id, number) > ($17, $18) AND kind = 10
+    ORDER BY room_id, number LIMIT $10)
+) a ON true
+WHERE num_nonnulls(s.version, m.last_seen, t.duration_ms, c.id, r.checkpoint_id, d.day, l.id, o.at, v.number, h.seq,
+    a.number) > 0
+ORDER BY kind, t.state, c.timestamp, c.id, r.event_id, d.day, d.install_id, l.event_id, o.room_id, o.role,
+    v.room_id, v.number, h.room_id, h.seq, a.room_id, a.number LIMIT $10"
 );
 
 #[async_trait]
@@ -188,6 +218,7 @@ async fn export(
     // Each kind begins before its first key, but the one that the last page ended in.
     let (mut total, mut checkpoint, mut request) = ("", (-1, 0), "");
     let (mut sighting, mut event) = ((Day::before_all(), ""), "");
+    let (mut role, mut stay, mut message, mut action) = (("", ""), ("", 0), ("", 0), ("", 0));
     let mut first = -1;
     if let Some(after) = after {
         first = kind(after);
@@ -198,14 +229,18 @@ async fn export(
             Place::Request(event_id) => request = event_id.as_str(),
             Place::Sighting(day, install) => sighting = (Day(*day), install.as_str()),
             Place::Event(event_id) => event = event_id.as_str(),
-            // Rooms are not kept here.
-            _ => return Ok(Vec::new()),
+            Place::RoomRole(room, own) => role = (room.as_str(), own.name()),
+            Place::RoomSession(room, number) => stay = (room.as_str(), *number),
+            Place::RoomMessage(room, number) => message = (room.as_str(), *number),
+            Place::AdminAction(room, number) => action = (room.as_str(), *number),
         }
     }
     let statement = || {
         let export = sqlx::query(EXPORT).bind(user.as_str()).bind(first).bind(total);
         let export = export.bind(checkpoint.0).bind(checkpoint.1).bind(request);
-        export.bind(sighting.0).bind(sighting.1).bind(event).bind(codec::limit(limit))
+        let export = export.bind(sighting.0).bind(sighting.1).bind(event).bind(codec::limit(limit));
+        let export = export.bind(role.0).bind(role.1).bind(stay.0).bind(stay.1);
+        export.bind(message.0).bind(message.1).bind(action.0).bind(action.1)
     };
     let rows = store.connections.rows(statement).await?;
     rows.iter().map(|row| record(row, user)).collect()
@@ -221,7 +256,10 @@ const fn kind(place: &Place) -> i32 {
         Place::Request(_) => 4,
         Place::Sighting(..) => 5,
         Place::Event(_) => 6,
-        _ => 7,
+        Place::RoomRole(..) => 7,
+        Place::RoomSession(..) => 8,
+        Place::RoomMessage(..) => 9,
+        Place::AdminAction(..) => 10,
     }
 }
 
@@ -233,6 +271,12 @@ fn record(row: &PgRow, user: &UserId) -> Result<Record, Fault> {
     const REQUEST: usize = 15;
     const SIGHTING: usize = 19;
     const EVENT: usize = 27;
+    const ROLE: usize = 34;
+    const ROOM: usize = 36;
+    const STAY: usize = 37;
+    const MESSAGE: usize = 42;
+    const ACTION: usize = 49;
+    let room = |column| codec::room_id(row, ROOM, column);
     Ok(match row.try_get::<i32, _>(0)? {
         0 => Record::Session(codec::session(row, SESSION, user.clone())?),
         1 => Record::Online { last_seen: codec::timestamp(row, ONLINE, "online_members.last_seen")? },
@@ -249,6 +293,23 @@ fn record(row: &PgRow, user: &UserId) -> Result<Record, Fault> {
             Record::Request { request, checkpoint: codec::id(row, REQUEST + 2, "requests.checkpoint_id")? }
         }
         5 => Record::Sighting(codec::sighting(row, SIGHTING, user.clone())?),
-        _ => Record::Event(codec::event(row, EVENT, Some(user.clone()))?),
+        6 => Record::Event(codec::event(row, EVENT, Some(user.clone()))?),
+        7 => Record::RoomRole {
+            room_id: room("room_roles.room_id")?,
+            role: codec::role(row, ROLE)?,
+            at: codec::timestamp(row, ROLE + 1, "room_roles.at")?,
+        },
+        8 => Record::RoomSession(InRoom {
+            room_id: room("room_sessions.room_id")?,
+            what: codec::room_session(row, STAY)?,
+        }),
+        9 => Record::RoomMessage(InRoom {
+            room_id: room("chat_history.room_id")?,
+            what: codec::message(row, MESSAGE)?,
+        }),
+        _ => Record::AdminAction(InRoom {
+            room_id: room("admin_actions.room_id")?,
+            what: codec::action(row, ACTION)?,
+        }),
     })
 }

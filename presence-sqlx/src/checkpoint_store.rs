@@ -59,11 +59,24 @@ pub(crate) const ERASE: &str = "WITH session AS (
     DELETE FROM requests WHERE user_id = $1 RETURNING 1
 ), event AS (
     DELETE FROM analytics_event_log WHERE user_id = $1 RETURNING 1
+), role AS (
+    DELETE FROM room_roles WHERE user_id = $1
+), unnamed AS (
+    UPDATE admin_actions SET actor_id = nullif(actor_id, $1), target_id = nullif(target_id, $1)
+    WHERE (room_id, number) IN (
+        SELECT room_id, number FROM admin_actions WHERE actor_id = $1
+        UNION SELECT room_id, number FROM admin_actions WHERE target_id = $1
+    )
+), message AS (
+    DELETE FROM chat_history WHERE user_id = $1 RETURNING 1
+), stay AS (
+    DELETE FROM room_sessions WHERE user_id = $1 RETURNING 1
 ), tombstone AS (
     INSERT INTO erased_users (user_hash, at) VALUES ($2, $3)
     ON CONFLICT (user_hash) DO UPDATE SET at = greatest(erased_users.at, excluded.at)
 )
-SELECT (SELECT count(*) FROM checkpoint), (SELECT count(*) FROM request), (SELECT count(*) FROM event)";
+SELECT (SELECT count(*) FROM checkpoint), (SELECT count(*) FROM request), (SELECT count(*) FROM event),
+    (SELECT count(*) FROM message), (SELECT count(*) FROM stay)";
 
 #[async_trait]
 impl CheckpointStore for PostgresStore {
@@ -118,5 +131,11 @@ async fn erase(store: &PostgresStore, user: &UserId, at: Timestamp) -> Result<Er
     let rows = eraser::alone(store, erase).await?;
     let [row] = rows.as_slice() else { return Err(Fault::Call("an erasure without an answer")) };
     let count = |index| row.try_get::<i64, _>(index).map(i64::unsigned_abs);
-    Ok(Erasure { checkpoints: count(0)?, requests: count(1)?, events: count(2)?, ..Erasure::default() })
+    Ok(Erasure {
+        checkpoints: count(0)?,
+        requests: count(1)?,
+        events: count(2)?,
+        messages: count(3)?,
+        room_sessions: count(4)?,
+    })
 }

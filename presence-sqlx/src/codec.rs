@@ -2,9 +2,10 @@
 
 use chrono::NaiveDate;
 use presence_core::{
-    ActiveUsers, Checkpoint, CheckpointId, Content, DayMark, EventId, EventLog, EventName, EventProperties,
-    EventRank, Fingerprint, InstallId, Member, Region, RegionName, RegionRef, Session, Sighting, Source,
-    StateType, Timestamp, UserId, Version,
+    Action, ActiveUsers, AdminAction, ChatMessage, ChatText, Checkpoint, CheckpointId, Content, DayMark,
+    Epoch, EventId, EventLog, EventName, EventProperties, EventRank, Fingerprint, InstallId, Lease, Member,
+    Nickname, Position, Region, RegionName, RegionRef, RoomCounters, RoomId, RoomName, RoomRole, RoomSession,
+    RoomStats, Session, Sighting, Source, StateType, StoredRoom, Timestamp, UserId, Version,
 };
 use sqlx::{Row, postgres::PgRow};
 
@@ -40,7 +41,37 @@ macro_rules! event_columns {
         "l.id, l.event_id, l.install_id, l.event_name, l.event_time, l.created_at, l.properties::text"
     };
 }
-pub(crate) use {checkpoint_columns, event_columns, mark_columns, region_columns, session_columns};
+/// The columns that [`room`] reads, of the table `r`.
+macro_rules! room_columns {
+    () => {
+        "r.id, r.name, r.created_at, r.closed_at, r.current_users, r.peak_users, r.total_joins, r.last_seq,
+    r.last_action, r.last_message_at, r.alive_at, r.lease_node, r.lease_epoch, r.lease_until,
+    ARRAY(SELECT o.user_id FROM room_roles o WHERE o.room_id = r.id AND o.role = 'admin' ORDER BY o.user_id),
+    ARRAY(SELECT o.user_id FROM room_roles o WHERE o.room_id = r.id AND o.role = 'banned' ORDER BY o.user_id)"
+    };
+}
+/// The columns that [`message`] reads, of the table `h`.
+macro_rules! message_columns {
+    () => {
+        "h.seq, h.epoch, h.user_id, h.nickname, h.is_admin, h.created_at, h.content"
+    };
+}
+/// The columns that [`room_session`] reads, of the table `v`.
+macro_rules! room_session_columns {
+    () => {
+        "v.number, v.user_id, v.nickname, v.join_time, v.leave_time"
+    };
+}
+/// The columns that [`action`] reads, of the table `a`.
+macro_rules! action_columns {
+    () => {
+        "a.number, a.actor_id, a.action, a.target_id, a.at"
+    };
+}
+pub(crate) use {
+    action_columns, checkpoint_columns, event_columns, mark_columns, message_columns, region_columns,
+    room_columns, room_session_columns, session_columns,
+};
 
 /// The session whose columns begin at `first`.
 pub(crate) fn session(row: &PgRow, first: usize, user: UserId) -> Result<Session, Fault> {
@@ -186,6 +217,92 @@ pub(crate) fn day(row: &PgRow, index: usize) -> Result<NaiveDate, Fault> {
 
 pub(crate) fn install(row: &PgRow, index: usize, column: &'static str) -> Result<InstallId, Fault> {
     InstallId::new(row.try_get::<&str, _>(index)?).map_err(Fault::rejected(column))
+}
+
+pub(crate) fn room(row: &PgRow) -> Result<StoredRoom, Fault> {
+    let name = RoomName::new(row.try_get::<&str, _>(1)?).map_err(Fault::rejected("rooms.name"))?;
+    let number = |index| row.try_get::<i64, _>(index).map(i64::unsigned_abs);
+    Ok(StoredRoom {
+        id: room_id(row, 0, "rooms.id")?,
+        name,
+        admins: users(row, 14)?,
+        banned: users(row, 15)?,
+        created_at: timestamp(row, 2, "rooms.created_at")?,
+        closed_at: known_timestamp(row, 3, "rooms.closed_at")?,
+        counters: RoomCounters {
+            stats: RoomStats { current_users: number(4)?, peak_users: number(5)?, total_joins: number(6)? },
+            last_seq: row.try_get(7)?,
+            last_action: row.try_get(8)?,
+            last_message_at: known_timestamp(row, 9, "rooms.last_message_at")?,
+        },
+        alive_at: timestamp(row, 10, "rooms.alive_at")?,
+        lease: Lease {
+            node: row.try_get(11)?,
+            epoch: Epoch(row.try_get(12)?),
+            until: timestamp(row, 13, "rooms.lease_until")?,
+        },
+    })
+}
+
+fn users(row: &PgRow, index: usize) -> Result<Vec<UserId>, Fault> {
+    let users: Vec<String> = row.try_get(index)?;
+    users.into_iter().map(|user| UserId::new(user).map_err(Fault::rejected("room_roles.user_id"))).collect()
+}
+
+pub(crate) fn room_id(row: &PgRow, index: usize, column: &'static str) -> Result<RoomId, Fault> {
+    RoomId::new(row.try_get::<&str, _>(index)?).map_err(Fault::rejected(column))
+}
+
+/// The message whose columns begin at `first`.
+pub(crate) fn message(row: &PgRow, first: usize) -> Result<ChatMessage, Fault> {
+    let nickname =
+        Nickname::new(row.try_get(first + 3)?).map_err(Fault::rejected("chat_history.nickname"))?;
+    let content = ChatText::new(row.try_get(first + 6)?).map_err(Fault::rejected("chat_history.content"))?;
+    Ok(ChatMessage {
+        position: Position { epoch: Epoch(row.try_get(first + 1)?), seq: row.try_get(first)? },
+        user_id: user(row, first + 2, "chat_history.user_id")?,
+        nickname,
+        content,
+        is_admin: row.try_get(first + 4)?,
+        created_at: timestamp(row, first + 5, "chat_history.created_at")?,
+    })
+}
+
+/// The stay in a room whose columns begin at `first`.
+pub(crate) fn room_session(row: &PgRow, first: usize) -> Result<RoomSession, Fault> {
+    let nickname =
+        Nickname::new(row.try_get(first + 2)?).map_err(Fault::rejected("room_sessions.nickname"))?;
+    Ok(RoomSession {
+        number: row.try_get(first)?,
+        user_id: user(row, first + 1, "room_sessions.user_id")?,
+        nickname,
+        join_time: timestamp(row, first + 3, "room_sessions.join_time")?,
+        leave_time: known_timestamp(row, first + 4, "room_sessions.leave_time")?,
+    })
+}
+
+/// The record of an administrator whose columns begin at `first`.
+pub(crate) fn action(row: &PgRow, first: usize) -> Result<AdminAction, Fault> {
+    let named = |index, column| {
+        let user: Option<&str> = row.try_get(index)?;
+        user.map(|user| UserId::new(user).map_err(Fault::rejected(column))).transpose()
+    };
+    let action = Action::from_name(row.try_get(first + 2)?);
+    Ok(AdminAction {
+        number: row.try_get(first)?,
+        actor: named(first + 1, "admin_actions.actor_id")?,
+        action: action.ok_or_else(|| Fault::unknown("admin_actions.action"))?,
+        target: named(first + 3, "admin_actions.target_id")?,
+        at: timestamp(row, first + 4, "admin_actions.at")?,
+    })
+}
+
+pub(crate) fn role(row: &PgRow, index: usize) -> Result<RoomRole, Fault> {
+    RoomRole::from_name(row.try_get(index)?).ok_or_else(|| Fault::unknown("room_roles.role"))
+}
+
+fn known_timestamp(row: &PgRow, index: usize, column: &'static str) -> Result<Option<Timestamp>, Fault> {
+    is_some(row, index)?.then(|| timestamp(row, index, column)).transpose()
 }
 
 /// A count as PostgreSQL takes it.

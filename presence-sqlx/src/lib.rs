@@ -18,6 +18,9 @@ mod load;
 mod migrate;
 #[cfg(test)]
 mod plans;
+mod room_batch;
+mod room_query;
+mod room_store;
 mod snapshot_store;
 mod store;
 mod summary_cache;

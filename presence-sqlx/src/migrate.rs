@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/002_state_summaries.sql"),
     },
     Migration { version: 3, name: "activity", sql: include_str!("../migrations/003_activity.sql") },
+    Migration { version: 4, name: "rooms", sql: include_str!("../migrations/004_rooms.sql") },
 ];
 
 /// "PRESENCE": the number of the lock, one per database.
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{PostgresConfig, PostgresStore};
 
-    const NEXT: Migration = Migration { version: 4, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
+    const NEXT: Migration = Migration { version: 5, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
 
     async fn connect(database: &Database) -> PgConnection {
         let config = PostgresConfig::new(database.url()).unwrap();
@@ -187,7 +188,7 @@ mod tests {
         }
         let applied =
             database.psql("SELECT version, name FROM presence._presence_migrations ORDER BY version");
-        assert_eq!(applied, "1|checkpoints\n2|state_summaries\n3|activity");
+        assert_eq!(applied, "1|checkpoints\n2|state_summaries\n3|activity\n4|rooms");
         assert_eq!(database.psql("SELECT count(*) FROM presence.store_meta"), "1");
     }
 
@@ -209,16 +210,16 @@ mod tests {
         assert_eq!(database.psql("SELECT to_regclass('presence.a') IS NULL"), "t");
         let all: Vec<_> = first.chain([NEXT]).collect();
         run(&mut connect(&database).await, Some("presence"), &all).await.unwrap();
-        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "4");
+        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "5");
     }
 
     #[tokio::test]
     async fn a_newer_database_is_refused() {
         let database = Database::create();
         let mut connection = migrated(&database).await;
-        database.psql("INSERT INTO presence._presence_migrations VALUES (4, 'more', '')");
+        database.psql("INSERT INTO presence._presence_migrations VALUES (5, 'more', '')");
         let refused = run(&mut connection, Some("presence"), MIGRATIONS).await;
-        assert!(matches!(refused, Err(OpenError::Newer { found: 4, known: 3 })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::Newer { found: 5, known: 4 })), "{refused:?}");
     }
 
     #[tokio::test]

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
 use crate::{
     PostgresConfig, PostgresStore, activity_query, activity_store as activity, append,
     checkpoint_query as query, checkpoint_store as store, clock, commit, connection::Statement, day::Day,
-    eraser, live_set as live, load, snapshot_store as snapshot, summary_cache as summary,
+    eraser, live_set as live, load, room_batch, room_query, room_store, snapshot_store as snapshot,
+    summary_cache as summary,
 };
 
 const STATEMENTS: &[&str] = &[
@@ -47,6 +48,21 @@ const STATEMENTS: &[&str] = &[
     snapshot::KEEP,
     snapshot::SNAPSHOTS,
     snapshot::DISCARD,
+    room_store::CREATE,
+    room_store::TAKE,
+    room_store::LAST_MESSAGES,
+    room_store::UNFINISHED,
+    room_store::MUTED,
+    room_store::RENEW,
+    room_store::RETIRE,
+    room_store::RETIRE_ROOMS,
+    room_batch::WRITE,
+    room_query::ROOM,
+    room_query::ROOMS,
+    room_query::ABANDONED,
+    room_query::MESSAGES,
+    room_query::SESSIONS,
+    room_query::ACTIONS,
 ];
 
 async fn migrated(database: &Database) -> (PostgresStore, PgConnection) {
@@ -125,7 +141,8 @@ async fn no_statement_reads_a_long_history() {
         let read = pages(&mut connection, query::EXPORT, |statement| {
             let export = statement.bind("long").bind(3).bind("").bind(MIDDLE).bind(0_i64);
             let day = Day("1970-01-01".parse().unwrap());
-            export.bind("").bind(day).bind("").bind("").bind(10_i64)
+            let export = export.bind("").bind(day).bind("").bind("").bind(10_i64).bind("").bind("");
+            export.bind("").bind(0_i64).bind("").bind(0_i64).bind("").bind(0_i64)
         });
         assert!(read.await < FEW, "export, {round}");
         let read = pages(&mut connection, query::TOTALS, |statement| statement.bind("long"));
@@ -286,4 +303,69 @@ fn event(by: &str, id: &str) -> NewEvent {
     let properties = EventProperties::parse(r#"{"city":"Changsha"}"#).unwrap();
     let event = event.with_event_id(EventId::new(id).unwrap()).with_properties(properties);
     event.judged(now, &ActivityPolicy::default()).unwrap()
+}
+
+/// One room with a long history among many with a short one.
+const ROOMS: &str = "
+    INSERT INTO presence.rooms (id, name, created_at, last_action, alive_at)
+    SELECT 'room ' || n, 'Room', 1, 1, 1 FROM generate_series(1, 5000) n;
+    INSERT INTO presence.rooms (id, name, created_at, last_action, alive_at) VALUES ('long', 'Room', 1, 1, 1);
+    INSERT INTO presence.chat_history
+    SELECT 'long', n, 1, 'user ' || n % 50, 'Name', false, 1000 * n, 'said' FROM generate_series(1, 30000) n;
+    INSERT INTO presence.chat_history
+    SELECT 'room ' || n, 1, 1, 'user ' || n % 50, 'Name', false, 1000 * n, 'said' FROM generate_series(1, 5000) n;
+    INSERT INTO presence.room_sessions
+    SELECT 'long', n, 'user ' || n % 50, 'Name', 1000 * n, CASE WHEN n < 29990 THEN 1000 * n + 500 END
+    FROM generate_series(1, 30000) n;
+    INSERT INTO presence.admin_actions SELECT 'long', n, 'user ' || n % 50, 'kick', 'user ' || n % 49, 1000 * n
+    FROM generate_series(1, 30000) n;
+    INSERT INTO presence.room_roles SELECT 'room ' || n, 'admin', 'user ' || n % 50, 1 FROM generate_series(1, 5000) n";
+
+#[tokio::test]
+async fn no_statement_reads_a_long_room() {
+    const FEW: u64 = 100;
+    const MIDDLE: i64 = 15_000_500;
+    let database = Database::create();
+    let (_postgres, mut connection) = migrated(&database).await;
+    database.psql(ROOMS);
+    for round in ["unknown to the server", "known on average"] {
+        let all = pages(&mut connection, "SELECT count(content) FROM chat_history", |all| all).await;
+        assert!(all > 2 * FEW, "{all} pages are all there is");
+        let read = pages(&mut connection, room_query::ROOM, |statement| statement.bind("long"));
+        assert!(read.await < FEW, "room, {round}");
+        let read =
+            pages(&mut connection, room_query::ROOMS, |statement| statement.bind("room 2").bind(10_i64));
+        assert!(read.await < FEW, "rooms, {round}");
+        let read =
+            pages(&mut connection, room_query::ABANDONED, |statement| statement.bind(MIDDLE).bind(10_i64));
+        assert!(read.await < FEW, "abandoned, {round}");
+        for sql in [room_query::MESSAGES, room_query::SESSIONS] {
+            let read = pages(&mut connection, sql, |statement| {
+                let part = statement.bind("long").bind(MIDDLE).bind(MIDDLE + 20_000);
+                part.bind(10_i64).bind(5_i64)
+            });
+            assert!(read.await < FEW, "part, {round}");
+        }
+        let read = pages(&mut connection, room_query::ACTIONS, |statement| {
+            statement.bind("long").bind(15_000_i64).bind(10_i64)
+        });
+        assert!(read.await < FEW, "actions, {round}");
+        let read = pages(&mut connection, room_store::LAST_MESSAGES, |statement| {
+            statement.bind("long").bind(10_i64)
+        });
+        assert!(read.await < FEW, "last messages, {round}");
+        let read = pages(&mut connection, room_store::UNFINISHED, |statement| statement.bind("long"));
+        assert!(read.await < FEW, "unfinished, {round}");
+        let read =
+            pages(&mut connection, room_store::RETIRE, |statement| statement.bind(5_000_i64).bind(5_i64));
+        assert!(read.await < 2 * FEW, "retire, {round}");
+        let read = pages(&mut connection, query::EXPORT, |statement| {
+            let export = statement.bind("user 7").bind(7).bind("").bind(-1_i64).bind(0_i64);
+            let day = Day("1970-01-01".parse().unwrap());
+            let export = export.bind("").bind(day).bind("").bind("").bind(10_i64).bind("").bind("");
+            export.bind("").bind(0_i64).bind("").bind(0_i64).bind("").bind(0_i64)
+        });
+        assert!(read.await < 3 * FEW, "export, {round}");
+        database.psql("ANALYZE");
+    }
 }

@@ -16,3 +16,4 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 presence_core::conformance_tests!(fresh, run);
+presence_core::room_tests!(fresh, run);
