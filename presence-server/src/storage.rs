@@ -56,7 +56,7 @@ impl Storage {
             StoreUrl::Memory => {
                 let store = Arc::new(MemoryStore::new());
                 let tracker = Tracker::with_policy(store.clone(), SystemClock, config.policy());
-                let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store.clone());
+                let beats = Beats::new(tracker.cached_by(store.clone())).living_in(store.live_set());
                 let activity = Activity::with_policy(store.clone(), SystemClock, config.activity_policy());
                 let rooms = Rooms::with_policy(store, SystemClock, LONE, config.room_policy());
                 Ok(Self { beats, activity, rooms, durability: "memory", store: Store::Memory })

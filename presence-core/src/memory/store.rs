@@ -5,7 +5,7 @@ use std::{
     hash::BuildHasher,
     hint::black_box,
     ops::Bound::{Excluded, Unbounded},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -41,7 +41,7 @@ const GROUP: usize = 32;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     timelines: Mutex<Timelines>,
-    live: MemoryLiveSet,
+    live: Arc<MemoryLiveSet>,
     pub(super) activity: Mutex<ActivityLog>,
     pub(super) rooms: Mutex<RoomLog>,
 }
@@ -78,6 +78,12 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Its live set, to be shared with [`Beats`](crate::Beats): what that keeps need not be written here.
+    #[must_use]
+    pub fn live_set(&self) -> Arc<MemoryLiveSet> {
+        Arc::clone(&self.live)
     }
 
     /// When a user was erased last.
@@ -463,15 +469,15 @@ impl SummaryCache for MemoryStore {
 #[async_trait]
 impl LiveSet for MemoryStore {
     async fn touch(&self, seen: Vec<Seen>) -> Result<(), StoreError> {
-        LiveSet::touch(&self.live, seen).await
+        LiveSet::touch(&*self.live, seen).await
     }
 
     async fn leave(&self, members: Vec<Member>) -> Result<(), StoreError> {
-        LiveSet::leave(&self.live, members).await
+        LiveSet::leave(&*self.live, members).await
     }
 
     async fn count(&self, since: Timestamp) -> Result<u64, StoreError> {
-        LiveSet::count(&self.live, since).await
+        LiveSet::count(&*self.live, since).await
     }
 
     async fn list(
@@ -480,10 +486,10 @@ impl LiveSet for MemoryStore {
         after: Option<Member>,
         limit: usize,
     ) -> Result<Vec<(Member, Timestamp)>, StoreError> {
-        LiveSet::list(&self.live, since, after, limit).await
+        LiveSet::list(&*self.live, since, after, limit).await
     }
 
     async fn evict(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
-        LiveSet::evict(&self.live, before, limit).await
+        LiveSet::evict(&*self.live, before, limit).await
     }
 }

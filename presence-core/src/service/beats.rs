@@ -48,7 +48,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// ```
 pub struct Beats {
     pub(super) tracker: Tracker,
-    pub(super) live: MemoryLiveSet,
+    pub(super) live: Arc<MemoryLiveSet>,
     pub(super) backing: Option<Arc<dyn LiveSet>>,
     /// Where other processes keep their members in `backing` too: what it said last.
     pub(super) shared: Option<Counts>,
@@ -60,13 +60,14 @@ impl Beats {
     /// Heartbeats in front of `tracker`; who is online is known to this process only.
     #[must_use]
     pub fn new(tracker: Tracker) -> Self {
-        Self {
-            tracker,
-            live: MemoryLiveSet::new(),
-            backing: None,
-            shared: None,
-            flushing: TurnMutex::new(()),
-        }
+        Self { tracker, live: Arc::default(), backing: None, shared: None, flushing: TurnMutex::new(()) }
+    }
+
+    /// Keeps the online members in `live`, that of a [`MemoryStore`](crate::MemoryStore) for one, which then has
+    /// nothing to be told. To be said before the first heartbeat.
+    #[must_use]
+    pub fn living_in(self, live: Arc<MemoryLiveSet>) -> Self {
+        Self { live, ..self }
     }
 
     /// Keeps the online members in `backing` too, from flush to flush; see [`load`](Self::load). To be said before
@@ -74,7 +75,7 @@ impl Beats {
     #[must_use]
     pub fn backed_by(mut self, backing: Arc<dyn LiveSet>) -> Self {
         self.backing = Some(backing);
-        self.live = MemoryLiveSet::recording();
+        self.live = Arc::new(MemoryLiveSet::recording());
         self
     }
 
@@ -93,7 +94,7 @@ impl Beats {
 
     /// The members that this process has seen.
     #[must_use]
-    pub const fn live(&self) -> &MemoryLiveSet {
+    pub fn live(&self) -> &MemoryLiveSet {
         &self.live
     }
 

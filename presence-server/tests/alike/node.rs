@@ -44,7 +44,8 @@ impl Node {
         let tracker = Tracker::new(store.clone(), clock.clone()).cached_by(store.clone());
         let activity = Activity::new(store.clone(), clock.clone());
         let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
-        Self::start(clock, Beats::new(tracker).backed_by(store), activity, rooms, Place::Memory).await
+        Self::start(clock, Beats::new(tracker).living_in(store.live_set()), activity, rooms, Place::Memory)
+            .await
     }
 
     pub(crate) async fn on_sqlite() -> Self {
