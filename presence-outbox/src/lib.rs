@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+
+mod appender;
+mod books;
+mod config;
+mod crc32c;
+mod cursor;
+mod dead;
+mod error;
+mod fs;
+mod host;
+mod kept;
+mod ledger;
+mod lines;
+mod outbox;
+mod progress;
+mod quarantine;
+mod queue;
+mod random;
+mod reader;
+mod record;
+mod recovery;
+mod relay;
+mod retry;
+mod segment;
+mod sink;
+mod telemetry;
+mod tracking_event;
+mod writer;
+
+#[cfg(test)]
+mod simulation;
+
+pub use {
+    books::{Books, SinkBooks},
+    config::{Durability, InvalidSinkName, OutboxConfig, SinkName},
+    error::{Closed, EnqueueError, OpenError, SinkError},
+    outbox::{Enqueued, EnqueuedMany, Outbox},
+    retry::Backoff,
+    sink::{Batch, Deliver, DeliveryError, FlushError, Sink},
+    telemetry::{DropReason, SealReason, Signal, Telemetry},
+    tracking_event::TrackingEvent,
+};

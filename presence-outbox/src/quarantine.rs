@@ -1,0 +1,51 @@
+//! Lines that cannot be read, put aside as they are.
+
+use std::io;
+
+use crate::{
+    fs::{File, FileSystem, replace},
+    lines::Lines,
+};
+
+/// Copies every line of `file` from `offset` on that `is_bad` (or is too long to be judged) to the file `name`, whole
+/// or not at all; says how many lines and bytes that were. The same lines under the same name are the same file, so it
+/// does no harm to do it again.
+pub(crate) fn copy_bad<F: FileSystem>(
+    fs: &F,
+    name: &str,
+    file: &F::File,
+    offset: u64,
+    is_bad: impl Fn(&[u8]) -> bool,
+) -> io::Result<(u64, u64)> {
+    let (mut count, mut size) = (0, 0);
+    replace(fs, name, |copy| {
+        let mut lines = Lines::new(file, offset);
+        while let Some(line) = lines.next()? {
+            if line.bytes.is_none_or(&is_bad) {
+                match line.bytes {
+                    Some(bytes) => copy.write_at(bytes, size)?,
+                    None => copy_range(file, line.start, line.end, copy, size)?,
+                }
+                count += 1;
+                size += line.end - line.start;
+            }
+        }
+        Ok(())
+    })?;
+    Ok((count, size))
+}
+
+/// Copies the bytes of `file` from `start` to `end` into `copy`, in pieces.
+pub(crate) fn copy_range<H: File>(file: &H, start: u64, end: u64, copy: &H, at: u64) -> io::Result<()> {
+    let (mut offset, mut piece) = (start, vec![0; 64 << 10]);
+    while offset < end {
+        let wanted = usize::try_from(end - offset).unwrap_or(usize::MAX).min(piece.len());
+        let read = file.read_at(piece.get_mut(..wanted).unwrap_or_default(), offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        copy.write_at(piece.get(..read).unwrap_or_default(), at + (offset - start))?;
+        offset += read as u64;
+    }
+    Ok(())
+}
