@@ -1,0 +1,7 @@
+//! The outbox on a real disk.
+
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod kill;
+mod stories;
+mod world;
