@@ -64,6 +64,11 @@ fn embed_axum_postgres() {
 }
 
 #[test]
+fn outbox() {
+    assert!(output(example("outbox")).ends_with("4 delivered, 1 refused, 0 bytes wait\n"));
+}
+
+#[test]
 fn custom_store() {
     assert_eq!(output(example("custom_store")).lines().count(), 2);
 }
