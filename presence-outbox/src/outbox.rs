@@ -14,7 +14,7 @@ use crate::{
     Books, Closed, EnqueueError, OpenError, OutboxConfig, Sink, SinkError,
     appender::{Appended, Encoded},
     host::HostClock,
-    queue::{Full, Queue},
+    queue::{Close, Full, Queue},
     reader::{self, Ask},
     record::encode,
     telemetry::DropReason,
@@ -253,6 +253,8 @@ fn serve<E: DeserializeOwned + Send + 'static>(
     asks: &Arc<Queue<Ask<E>>>,
     opened: oneshot::Sender<Result<JoinHandle<()>, OpenError>>,
 ) {
+    // What was asked of the reading thread before is answered.
+    let _last = Close(asks);
     let clock = HostClock::start();
     let dir = config.dir.clone();
     let (Opened { appender, relay }, lock) = match writer::open(config, clock) {
@@ -272,8 +274,6 @@ fn serve<E: DeserializeOwned + Send + 'static>(
         Err(source) => return drop(opened.send(Err(OpenError::Io { dir, source }))),
     }
     writer::run(appender, tasks, clock, || asks.wake());
-    // What was asked of it before is answered.
-    asks.close();
     drop(lock);
 }
 

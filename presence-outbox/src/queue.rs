@@ -123,6 +123,16 @@ impl<T> Drop for Abandon<'_, T> {
     }
 }
 
+/// However the thread ends, the other one ends after it.
+#[derive(Debug)]
+pub(crate) struct Close<'a, T>(pub(crate) &'a Queue<T>);
+
+impl<T> Drop for Close<'_, T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

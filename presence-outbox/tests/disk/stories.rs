@@ -4,7 +4,8 @@ use std::{fs, sync::mpsc, thread, time::Duration};
 
 use futures_executor::block_on;
 use presence_outbox::{
-    Backoff, DeliveryError, DropReason, Enqueued, FlushError, Outbox, SinkName, TrackingEvent,
+    Backoff, DeliveryError, DropReason, EnqueueError, Enqueued, FlushError, Outbox, Signal, SinkName,
+    Telemetry, TrackingEvent,
 };
 
 use crate::world::{self, Destination, Told, World, line};
@@ -433,6 +434,26 @@ fn whoever_counts_is_told() {
     let refused = [(name(), 0, 0, true), (name(), 0, 0, true), (name(), 0, 0, true)];
     assert_eq!(told.flushed, [&refused[..], &[(name(), 1, size, false)]].concat());
     assert_eq!(world.signals(), ["sealed batch_size"]);
+}
+
+/// W27: a thread that ends by a fault is no silent stall.
+#[test]
+fn a_listener_that_panics_ends_the_outbox_and_hangs_nobody() {
+    struct Panics;
+    impl Telemetry for Panics {
+        fn tell(&self, signal: &Signal<'_>) {
+            assert!(!matches!(signal, Signal::Enqueued { .. }), "on purpose");
+        }
+    }
+    let world = World::new();
+    let outbox = world.open(|config| config.telemetry(Panics));
+    let mut sink = outbox.sink("default").unwrap();
+    let waiting = thread::spawn(move || block_on(sink.claim()).is_none());
+    assert!(matches!(block_on(outbox.enqueue(&world::event(1))), Err(EnqueueError::Closed)));
+    assert!(waiting.join().unwrap());
+    drop(outbox);
+    // It was on disk, and it is delivered, though nobody was told so.
+    assert_eq!(world.flush(&world.open(|config| config)), [vec![1]]);
 }
 
 /// W22.
