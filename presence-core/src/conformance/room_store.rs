@@ -195,7 +195,8 @@ pub async fn a_room_is_taken_on_the_epoch_it_had(store: &dyn Rooms) {
 pub async fn a_closed_room_is_never_taken(store: &dyn Rooms) {
     open(store, "lobby").await;
     write_one(store, batch("lobby", 2000, vec![RoomRow::Closed { at: at(2000) }])).await;
-    assert_eq!(stored(store, "lobby").await.closed_at, Some(at(2000)));
+    write_one(store, batch("lobby", 3000, Vec::new())).await;
+    assert_eq!(stored(store, "lobby").await.closed_at, Some(at(2000)), "it stays closed");
     assert_eq!(take(store, "lobby", 5, lease("two", 6, 60_000)).await, None);
     assert_eq!(stored(store, "lobby").await.lease.epoch, Epoch(5));
 }
@@ -307,7 +308,15 @@ pub async fn a_batch_is_written_wholly_and_in_order(store: &dyn Rooms) {
     write_one(store, batch("lobby", 5000, vec![joined(2, "bob", 4500)])).await;
     assert_eq!(sessions(store, "lobby").await.len(), 1);
     write_one(store, batch("lobby", 6000, vec![left(2, 5500), left(77, 5500)])).await;
-    assert_eq!(sessions(store, "lobby").await[0], session(2, "bob", 4500, Some(5500)));
+    write_one(store, batch("lobby", 7000, vec![left(2, 6500)])).await;
+    assert_eq!(sessions(store, "lobby").await[0], session(2, "bob", 4500, Some(5500)), "it ends once");
+    // A role that is taken and given again is a new one.
+    write_one(store, batch("lobby", 8000, vec![granted("carl", RoomRole::Muted, 7500)])).await;
+    let again = vec![revoked("carl", RoomRole::Muted), granted("carl", RoomRole::Muted, 8500)];
+    write_one(store, batch("lobby", 9000, again)).await;
+    let kept = store.export(&user("carl"), None, 10).await.expect("a store that works");
+    let expected = Record::RoomRole { room_id: room("lobby"), role: RoomRole::Muted, at: at(8500) };
+    assert_eq!(kept, [expected]);
 }
 
 /// See [`RoomStore::write_batches`](crate::RoomStore::write_batches).
