@@ -19,6 +19,7 @@ bench:
 	cargo run --release --locked --package presence-benches --bin http
 	cargo run --release --locked --package presence-benches --bin postgres
 	cargo bench --locked --package presence-benches --bench slow_clients
+	cargo bench --locked --package presence-benches --bench outbox
 
 # A real channel's morning, replayed so that it ends now, and a server that answers about it.
 demo:
