@@ -231,6 +231,7 @@ impl RoomTask {
                 self.obey(order);
             }
             for connection in left {
+                self.members.remove(&connection);
                 self.handle(Command::Leave { connection });
             }
             *self.overview.lock().unwrap_or_else(PoisonError::into_inner) = overview(&self.room);
@@ -387,4 +388,50 @@ fn overview(room: &Room) -> Overview {
 fn text(frame: Frame) -> Utf8Bytes {
     // A frame is text.
     Utf8Bytes::try_from(Bytes::from_owner(frame)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use presence_core::{Admins, MemoryStore, Opening, RoomId, RoomName, RoomPolicy, SystemClock};
+
+    use super::*;
+
+    async fn task() -> (RoomTask, RoomHandle) {
+        let policy = RoomPolicy { stats_interval: Duration::ZERO, ..RoomPolicy::default() };
+        let rooms = Rooms::with_policy(Arc::new(MemoryStore::new()), SystemClock, "node-1", policy);
+        let id = RoomId::new("lobby").unwrap();
+        let name = RoomName::new("Lobby").unwrap();
+        rooms.create(id.clone(), name, Admins::default()).await.unwrap();
+        let Opening::Open(room) = rooms.open(&id).await.unwrap() else { panic!("nobody else has it") };
+        RoomTask::new(*room, rooms)
+    }
+
+    async fn join(room: &RoomHandle, number: u64) -> Arc<Queue> {
+        let queue = Arc::new(Queue::default());
+        let user = format!("user-{number}");
+        let who = (UserId::new(user.clone()).unwrap(), Nickname::new(&user).unwrap());
+        room.join(ConnectionId(number), who, None, Arc::clone(&queue)).await.unwrap();
+        queue
+    }
+
+    async fn until(queue: &Queue, part: &str) {
+        let mut frames = Vec::new();
+        while !frames.iter().any(|frame: &Utf8Bytes| frame.contains(part)) {
+            queue.filled().await;
+            queue.take(&mut frames);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_left_is_let_go_of() {
+        let (task, room) = task().await;
+        tokio::spawn(task.run());
+        let (stays, leaves) = (join(&room, 1).await, join(&room, 2).await);
+        until(&leaves, "WelcomeInfo").await;
+        let left = Arc::downgrade(&leaves);
+        drop(leaves);
+        room.leave(ConnectionId(2));
+        until(&stays, "UserLeft").await;
+        assert!(left.upgrade().is_none(), "its queue fills with what is said from here on");
+    }
 }
