@@ -36,6 +36,23 @@ struct Shared {
     members: TaskTracker,
 }
 
+/// The place of a room among those that are open; it is given back however its task ends.
+struct Place {
+    hub: Hub,
+    id: RoomId,
+    epoch: Epoch,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.hub.lock();
+        // A later opening keeps its own.
+        if open.get(&self.id).is_some_and(|room| room.epoch() == self.epoch) {
+            open.remove(&self.id);
+        }
+    }
+}
+
 /// Why a room is not here.
 #[derive(Debug)]
 pub(crate) enum Absent {
@@ -92,11 +109,11 @@ impl Hub {
         // What earlier openings left unfinished is ended before anybody comes in.
         self.shared.rooms.write(room.batch(self.shared.rooms.now()).into_iter().collect()).await?;
         let (task, handle) = RoomTask::new(*room, self.shared.rooms.clone());
+        let place = Place { hub: self.clone(), id: id.clone(), epoch: handle.epoch() };
         self.lock().insert(id.clone(), handle.clone());
-        let (hub, id, epoch) = (self.clone(), id.clone(), handle.epoch());
         self.shared.tasks.spawn(async move {
+            let _place = place;
             task.run().await;
-            hub.lock().retain(|open, room| *open != id || room.epoch() != epoch);
         });
         Ok(handle)
     }

@@ -12,8 +12,8 @@ use std::{
 use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
 use presence_core::{
-    Batch, Command, ConnectionId, Effect, Epoch, Frame, Moment, Nickname, Position, Priority, Room,
-    RoomStats, Rooms, Timestamp, UserId, Written,
+    Batch, CloseReason, Command, ConnectionId, Effect, Epoch, Frame, Moment, Nickname, Position, Priority,
+    Room, RoomStats, Rooms, Timestamp, UserId, Written,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -47,15 +47,21 @@ pub(crate) enum Answer {
 /// Something that a room's task is to do.
 #[derive(Debug)]
 enum Order {
-    Join {
-        connection: ConnectionId,
-        user_id: UserId,
-        nickname: Nickname,
-        seen: Option<Position>,
-        queue: Arc<Queue>,
-    },
+    Join { connection: ConnectionId, user_id: UserId, nickname: Nickname, seen: Option<Position>, seat: Seat },
     Do(Command),
     Ask(Command, oneshot::Sender<Answer>),
+}
+
+/// A member's queue, in the hands of its room. However the room lets go of it, the member is told: one that nobody speaks
+/// to would wait for ever.
+#[derive(Debug)]
+struct Seat(Arc<Queue>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // Where the room has said why, that stays.
+        self.0.end(CloseReason::Moved);
+    }
 }
 
 /// What others see of a room without asking it.
@@ -101,7 +107,8 @@ impl RoomHandle {
         seen: Option<Position>,
         queue: Arc<Queue>,
     ) -> Result<(), Ended> {
-        let order = Order::Join { connection, user_id, nickname, seen, queue };
+        let seat = Seat(queue);
+        let order = Order::Join { connection, user_id, nickname, seen, seat };
         self.low.send(order).await.map_err(|_| Ended)
     }
 
@@ -138,9 +145,9 @@ pub(super) struct RoomTask {
     high: mpsc::Receiver<Order>,
     low: mpsc::Receiver<Order>,
     leaves: mpsc::UnboundedReceiver<ConnectionId>,
-    members: HashMap<ConnectionId, Arc<Queue>>,
+    members: HashMap<ConnectionId, Seat>,
     /// Whoever asks to come in, until the room has said yes or no.
-    arrival: Option<(ConnectionId, Arc<Queue>)>,
+    arrival: Option<(ConnectionId, Seat)>,
     effects: Vec<Effect>,
     /// Answers that wait for the next batch.
     asked: Vec<Asked>,
@@ -237,6 +244,15 @@ impl RoomTask {
             *self.overview.lock().unwrap_or_else(PoisonError::into_inner) = overview(&self.room);
             tokio::task::yield_now().await;
         }
+        // Whoever was on the way in meanwhile, or asked, is told as well.
+        self.high.close();
+        self.low.close();
+        while let Some(order) = self.high.recv().await {
+            self.obey(order);
+        }
+        while let Some(order) = self.low.recv().await {
+            self.obey(order);
+        }
     }
 
     fn now(&self) -> Moment {
@@ -246,9 +262,9 @@ impl RoomTask {
     fn obey(&mut self, order: Order) {
         match order {
             // It came and went.
-            Order::Join { queue, .. } if queue.is_gone() => {}
-            Order::Join { connection, user_id, nickname, seen, queue } => {
-                self.arrival = Some((connection, queue));
+            Order::Join { seat, .. } if seat.0.is_gone() => {}
+            Order::Join { connection, user_id, nickname, seen, seat } => {
+                self.arrival = Some((connection, seat));
                 self.handle(Command::Join { connection, user_id, nickname, seen });
                 // Admitted or refused: either way it is nobody's turn any more.
                 self.arrival = None;
@@ -293,14 +309,14 @@ impl RoomTask {
                 }),
                 Effect::Broadcast(frame) => {
                     let text = text(frame);
-                    self.members.values().for_each(|queue| queue.push(text.clone()));
+                    self.members.values().for_each(|seat| seat.0.push(text.clone()));
                 }
                 Effect::Close(connection, reason) => {
                     self.with(connection, |queue| queue.end(reason));
                     self.members.remove(&connection);
                 }
                 Effect::CloseAll(reason) => {
-                    self.members.drain().for_each(|(_, queue)| queue.end(reason));
+                    self.members.drain().for_each(|(_, seat)| seat.0.end(reason));
                 }
                 // What this version does not know, it cannot do.
                 _ => {}
@@ -312,8 +328,8 @@ impl RoomTask {
 
     fn with(&self, connection: ConnectionId, act: impl FnOnce(&Queue)) {
         let arrived = self.arrival.as_ref().filter(|(arrived, _)| *arrived == connection);
-        let queue = self.members.get(&connection).or(arrived.map(|(_, queue)| queue));
-        if let Some(queue) = queue {
+        let seat = self.members.get(&connection).or(arrived.map(|(_, seat)| seat));
+        if let Some(Seat(queue)) = seat {
             act(queue);
         }
     }
@@ -394,7 +410,7 @@ fn text(frame: Frame) -> Utf8Bytes {
 mod tests {
     use presence_core::{Admins, MemoryStore, Opening, RoomId, RoomName, RoomPolicy, SystemClock};
 
-    use super::*;
+    use super::{super::queue::End, *};
 
     async fn task() -> (RoomTask, RoomHandle) {
         let policy = RoomPolicy { stats_interval: Duration::ZERO, ..RoomPolicy::default() };
@@ -433,5 +449,13 @@ mod tests {
         room.leave(ConnectionId(2));
         until(&stays, "UserLeft").await;
         assert!(left.upgrade().is_none(), "its queue fills with what is said from here on");
+    }
+
+    #[tokio::test]
+    async fn who_is_on_the_way_in_when_the_task_ends_is_told() {
+        let (task, room) = task().await;
+        let queue = join(&room, 1).await;
+        drop(task);
+        assert_eq!(queue.take(&mut Vec::new()), Some(End::By(CloseReason::Moved)));
     }
 }

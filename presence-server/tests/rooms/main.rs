@@ -2,7 +2,9 @@
 
 mod client;
 mod crowd;
+mod faults;
 mod frames;
 mod members;
+mod store;
 mod transcript;
 mod world;

@@ -16,12 +16,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::store::Breakable;
+
 pub(crate) const KEY: &str = "K7pWx2eRt9yUi4oPa6sDf8gHj1kLz3xC";
 
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
     pub(crate) state: AppState,
+    pub(crate) store: Arc<Breakable>,
     stop: CancellationToken,
 }
 
@@ -44,7 +47,8 @@ impl World {
         let store = Arc::new(MemoryStore::new());
         let beats = Beats::new(Tracker::new(store.clone(), clock.clone()));
         let activity = Activity::new(store.clone(), clock.clone());
-        let rooms = Rooms::with_policy(store, clock.clone(), "node-1", policy);
+        let store = Arc::new(Breakable::new(store));
+        let rooms = Rooms::with_policy(store.clone(), clock.clone(), "node-1", policy);
         let access = settings.access.clone().with_admin_keys(KEY.parse::<AdminKeys>().expect("a key"));
         let state = AppState::new(beats, activity, rooms, Settings { access, ..settings });
         let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
@@ -52,7 +56,7 @@ impl World {
         let (traffic, stop) = (Arc::clone(state.traffic()), CancellationToken::new());
         // It ends with the test's runtime.
         tokio::spawn(serve(listener, app(state.clone()), Limits::default(), traffic, stop.clone()));
-        Self { address, clock, state, stop }
+        Self { address, clock, state, store, stop }
     }
 
     /// Makes a room; its id.

@@ -1,0 +1,108 @@
+//! A store that a test can break.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use async_trait::async_trait;
+use presence_core::{
+    AdminAction, Batch, ChatMessage, Epoch, Lease, MemoryStore, NewRoom, Part, RetiredRooms, RoomId,
+    RoomQuery, RoomSession, RoomStore, StoreError, StoredRoom, TakenRoom, Timestamp, Window, Written,
+};
+
+/// Rooms in memory, until a test says otherwise.
+#[derive(Debug)]
+pub(crate) struct Breakable {
+    kept: Arc<MemoryStore>,
+    panics: AtomicBool,
+}
+
+impl Breakable {
+    pub(crate) fn new(kept: Arc<MemoryStore>) -> Self {
+        Self { kept, panics: AtomicBool::new(false) }
+    }
+
+    /// The next batch is a bug.
+    pub(crate) fn panic_once(&self) {
+        self.panics.store(true, SeqCst);
+    }
+}
+
+#[async_trait]
+impl RoomStore for Breakable {
+    async fn create_room(&self, room: NewRoom) -> Result<bool, StoreError> {
+        self.kept.create_room(room).await
+    }
+
+    async fn take_room(
+        &self,
+        room: &RoomId,
+        expected: Epoch,
+        lease: Lease,
+        messages: usize,
+    ) -> Result<Option<TakenRoom>, StoreError> {
+        self.kept.take_room(room, expected, lease, messages).await
+    }
+
+    async fn renew_leases(
+        &self,
+        held: Vec<(RoomId, Epoch)>,
+        until: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        self.kept.renew_leases(held, until).await
+    }
+
+    async fn write_batches(&self, batches: Vec<Batch>) -> Result<Vec<Written>, StoreError> {
+        assert!(!self.panics.swap(false, SeqCst), "a bug of a store");
+        self.kept.write_batches(batches).await
+    }
+
+    async fn retire_rooms(&self, before: Timestamp, limit: usize) -> Result<RetiredRooms, StoreError> {
+        self.kept.retire_rooms(before, limit).await
+    }
+}
+
+#[async_trait]
+impl RoomQuery for Breakable {
+    async fn room(&self, room: &RoomId) -> Result<Option<StoredRoom>, StoreError> {
+        self.kept.room(room).await
+    }
+
+    async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<StoredRoom>, StoreError> {
+        self.kept.rooms(after, limit).await
+    }
+
+    async fn abandoned(&self, now: Timestamp, limit: usize) -> Result<Vec<RoomId>, StoreError> {
+        self.kept.abandoned(now, limit).await
+    }
+
+    async fn messages(
+        &self,
+        room: &RoomId,
+        window: Window,
+        skip: u64,
+        limit: usize,
+    ) -> Result<Part<ChatMessage>, StoreError> {
+        self.kept.messages(room, window, skip, limit).await
+    }
+
+    async fn sessions(
+        &self,
+        room: &RoomId,
+        window: Window,
+        skip: u64,
+        limit: usize,
+    ) -> Result<Part<RoomSession>, StoreError> {
+        self.kept.sessions(room, window, skip, limit).await
+    }
+
+    async fn actions(
+        &self,
+        room: &RoomId,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AdminAction>, StoreError> {
+        self.kept.actions(room, before, limit).await
+    }
+}
