@@ -143,7 +143,11 @@ impl Server {
         let traffic = Arc::clone(state.traffic());
         let mut serving = std::pin::pin!(serve(listener, app(state.clone()), limits, traffic, stop.clone()));
         let served = tokio::select! {
-            served = &mut serving => served,
+            // The port is broken; what was said in rooms is not.
+            served = &mut serving => {
+                state.hub().drain(ROOMS).await;
+                served
+            }
             () = told => {
                 tracing::info!("ending: no new requests");
                 stop.cancel();

@@ -27,13 +27,20 @@ pub struct Hub {
 
 struct Shared {
     rooms: Rooms,
-    open: Mutex<HashMap<RoomId, RoomHandle>>,
+    open: Mutex<Open>,
     /// One room is opened at a time, so that none is opened twice.
     opening: TurnMutex<()>,
     connections: AtomicU64,
     /// The tasks of rooms, and those of their members.
     tasks: TaskTracker,
     members: TaskTracker,
+}
+
+#[derive(Default)]
+struct Open {
+    rooms: HashMap<RoomId, RoomHandle>,
+    /// Everybody was sent away: no room is opened any more.
+    is_over: bool,
 }
 
 /// The place of a room among those that are open; it is given back however its task ends.
@@ -47,8 +54,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.hub.lock();
         // A later opening keeps its own.
-        if open.get(&self.id).is_some_and(|room| room.epoch() == self.epoch) {
-            open.remove(&self.id);
+        if open.rooms.get(&self.id).is_some_and(|room| room.epoch() == self.epoch) {
+            open.rooms.remove(&self.id);
         }
     }
 }
@@ -110,7 +117,10 @@ impl Hub {
         self.shared.rooms.write(room.batch(self.shared.rooms.now()).into_iter().collect()).await?;
         let (task, handle) = RoomTask::new(*room, self.shared.rooms.clone());
         let place = Place { hub: self.clone(), id: id.clone(), epoch: handle.epoch() };
-        self.lock().insert(id.clone(), handle.clone());
+        if !self.admit(id, &handle) {
+            self.shared.rooms.give_up(vec![(id.clone(), handle.epoch())]).await?;
+            return Err(Absent::Elsewhere);
+        }
         self.shared.tasks.spawn(async move {
             let _place = place;
             task.run().await;
@@ -118,8 +128,17 @@ impl Hub {
         Ok(handle)
     }
 
+    /// Takes a room among those that are open here, unless the last of them were just sent their end.
+    fn admit(&self, id: &RoomId, room: &RoomHandle) -> bool {
+        let mut open = self.lock();
+        if !open.is_over {
+            open.rooms.insert(id.clone(), room.clone());
+        }
+        !open.is_over
+    }
+
     fn opened(&self, id: &RoomId) -> Option<RoomHandle> {
-        self.lock().get(id).filter(|room| !room.is_closed()).cloned()
+        self.lock().rooms.get(id).filter(|room| !room.is_closed()).cloned()
     }
 
     /// How a room that is open here is.
@@ -130,7 +149,7 @@ impl Hub {
     /// How many rooms are open here, and how many are in them.
     pub(crate) fn counts(&self) -> (usize, u64) {
         let open = self.lock();
-        (open.len(), open.values().map(|room| room.overview().stats.current_users).sum())
+        (open.rooms.len(), open.rooms.values().map(|room| room.overview().stats.current_users).sum())
     }
 
     /// A number for a connection, which no other has had.
@@ -145,7 +164,7 @@ impl Hub {
 
     /// Forgets what the rooms here know of a user who was erased.
     pub(crate) async fn forget(&self, user: &UserId) {
-        let open: Vec<_> = self.lock().values().cloned().collect();
+        let open: Vec<_> = self.lock().rooms.values().cloned().collect();
         for room in open {
             room.ask(Command::Forget { user_id: user.clone() }).await;
         }
@@ -182,24 +201,27 @@ impl Hub {
     }
 
     fn held(&self) -> Vec<(RoomId, Epoch)> {
-        self.lock().iter().map(|(id, room)| (id.clone(), room.epoch())).collect()
+        self.lock().rooms.iter().map(|(id, room)| (id.clone(), room.epoch())).collect()
     }
 
     /// Sends everybody away, has what happened written, and gives the rooms up; what is not done within `limit` is
     /// left: the leases end by themselves.
     pub async fn drain(&self, limit: Duration) {
+        self.lock().is_over = true;
         let held = self.held();
         let drained = timeout(limit, async {
-            let open: Vec<_> = self.lock().values().cloned().collect();
+            let open: Vec<_> = self.lock().rooms.values().cloned().collect();
             for room in open {
                 // Its end was on the way already where it does not hear this.
                 let _ = room.send(Command::Drain).await;
             }
             self.shared.tasks.close();
             self.shared.tasks.wait().await;
+            // Before the members: one that answers nothing would keep the rooms from other nodes.
+            let given_up = self.shared.rooms.give_up(held).await;
             self.shared.members.close();
             self.shared.members.wait().await;
-            self.shared.rooms.give_up(held).await
+            given_up
         });
         match drained.await {
             Ok(Ok(())) => {}
@@ -210,7 +232,7 @@ impl Hub {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, RoomHandle>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         // Nothing under this lock panics half way.
         self.shared.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use presence_core::{Opening, RoomId, Rooms};
 use presence_server::jobs;
 
 use crate::{client::Client, world::World};
@@ -32,4 +33,30 @@ async fn nobody_stays_in_a_room_whose_task_died() {
     assert!(stays.contains(r#""user_id":"alice""#), "{stays}");
     let mut alice = Client::join(world.address, &room, "alice").await;
     alice.until(r#""current_users":1"#).await;
+}
+
+#[tokio::test]
+async fn a_member_who_answers_nothing_keeps_no_room_from_other_nodes() {
+    let world = World::start(World::quick());
+    let room = world.room(&[]).await;
+    let mut alice = Client::join(world.address, &room, "alice").await;
+    alice.until(r#""current_users":1"#).await;
+    // Shorter than a server waits for the answer to a close.
+    world.state.hub().drain(Duration::from_secs(1)).await;
+    let other = Rooms::with_policy(world.store.clone(), world.clock.clone(), "node-2", World::quick());
+    let opening = other.open(&RoomId::new(room).expect("an id")).await.expect("a store");
+    assert!(matches!(opening, Opening::Open(_)), "{opening:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_ends_opens_no_room_again() {
+    let world = World::start(World::quick());
+    let room = world.room(&[]).await;
+    let alice = Client::join(world.address, &room, "alice").await;
+    drop(alice);
+    world.state.hub().drain(Duration::from_secs(10)).await;
+    // A request that was under way: nobody would send its member away, nor write what it says.
+    let target = format!("/ws/rooms/{room}?user_id=bob&nickname=bob");
+    let (status, answer, _) = Client::ask(world.address, &target, "").await;
+    assert!(status == 503 && answer.contains("ROOM_ELSEWHERE"), "{answer}");
 }
