@@ -167,6 +167,10 @@ async fn command(state: &AppState, id: &RoomId, command: Command) -> Result<bool
     let room: RoomHandle = state.hub().find(id).await.map_err(|absent| absent.problem(id))?;
     match room.ask(command).await {
         Answer::Done(changed) => Ok(changed),
+        // It may be open still, and only leave this node.
+        Answer::Over if state.hub().rooms().room(id).await?.is_some_and(|room| room.closed_at.is_none()) => {
+            Err(Problem::room_elsewhere())
+        }
         Answer::Over => Err(Problem::unknown_room(id)),
         Answer::Moved => Err(Problem::room_elsewhere()),
     }

@@ -60,3 +60,20 @@ async fn a_server_that_ends_opens_no_room_again() {
     let (status, answer, _) = Client::ask(world.address, &target, "").await;
     assert!(status == 503 && answer.contains("ROOM_ELSEWHERE"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_room_that_ends_here_is_not_said_to_be_none() {
+    let world = World::start(World::quick());
+    let room = world.room(&[]).await;
+    let mut alice = Client::join(world.address, &room, "alice").await;
+    alice.until(r#""current_users":1"#).await;
+    world.store.stall(true);
+    let hub = world.state.hub().clone();
+    let drain = tokio::spawn(async move { hub.drain(Duration::from_secs(60)).await });
+    assert_eq!(alice.rest().await.1, Some(1001));
+    let at = format!("POST /management/rooms/{room}/system-message");
+    let (status, answer) = world.manage(&at, r#"{"content":"hi"}"#).await;
+    world.store.stall(false);
+    assert!(status == 503 && answer.contains("ROOM_ELSEWHERE"), "{answer}");
+    drain.await.expect("an end in order");
+}

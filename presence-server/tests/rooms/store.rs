@@ -10,22 +10,29 @@ use presence_core::{
     AdminAction, Batch, ChatMessage, Epoch, Lease, MemoryStore, NewRoom, Part, RetiredRooms, RoomId,
     RoomQuery, RoomSession, RoomStore, StoreError, StoredRoom, TakenRoom, Timestamp, Window, Written,
 };
+use tokio::sync::watch;
 
 /// Rooms in memory, until a test says otherwise.
 #[derive(Debug)]
 pub(crate) struct Breakable {
     kept: Arc<MemoryStore>,
     panics: AtomicBool,
+    stalled: watch::Sender<bool>,
 }
 
 impl Breakable {
     pub(crate) fn new(kept: Arc<MemoryStore>) -> Self {
-        Self { kept, panics: AtomicBool::new(false) }
+        Self { kept, panics: AtomicBool::new(false), stalled: watch::Sender::new(false) }
     }
 
     /// The next batch is a bug.
     pub(crate) fn panic_once(&self) {
         self.panics.store(true, SeqCst);
+    }
+
+    /// Whether batches wait.
+    pub(crate) fn stall(&self, is_stalled: bool) {
+        self.stalled.send_replace(is_stalled);
     }
 }
 
@@ -55,6 +62,7 @@ impl RoomStore for Breakable {
 
     async fn write_batches(&self, batches: Vec<Batch>) -> Result<Vec<Written>, StoreError> {
         assert!(!self.panics.swap(false, SeqCst), "a bug of a store");
+        let _ = self.stalled.subscribe().wait_for(|is_stalled| !is_stalled).await;
         self.kept.write_batches(batches).await
     }
 
