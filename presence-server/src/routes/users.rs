@@ -59,8 +59,14 @@ pub(crate) async fn erase(
     State(state): State<AppState>,
     PathUser(user): PathUser,
 ) -> Result<Response, Problem> {
-    let erasure = state.beats().erase(&user).await?;
-    state.hub().forget(&user).await;
+    let (owner, gone) = (state.clone(), user.clone());
+    // In a task of its own: a client that goes away leaves no room that knows the user still.
+    let erasing = tokio::spawn(async move {
+        let erasure = owner.beats().erase(&gone).await?;
+        owner.hub().forget(&gone).await;
+        Ok::<_, Problem>(erasure)
+    });
+    let erasure = erasing.await.map_err(|_| Problem::internal())??;
     let durability = [(DURABILITY, HeaderValue::from_static(state.settings().durability))];
     let user_id = user.to_string();
     let Erasure { checkpoints, requests, events, messages, room_sessions } = erasure;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use presence_core::{Command, ConnectionId, Epoch, Opening, RoomId, Rooms, StoreError, UserId};
 use tokio::{sync::Mutex as TurnMutex, time::timeout};
 use tokio_util::task::TaskTracker;
@@ -165,9 +166,8 @@ impl Hub {
     /// Forgets what the rooms here know of a user who was erased.
     pub(crate) async fn forget(&self, user: &UserId) {
         let open: Vec<_> = self.lock().rooms.values().cloned().collect();
-        for room in open {
-            room.ask(Command::Forget { user_id: user.clone() }).await;
-        }
+        // All at once: a room that waits for the store keeps no other from it.
+        join_all(open.iter().map(|room| room.ask(Command::Forget { user_id: user.clone() }))).await;
     }
 
     /// Prolongs the leases of the rooms here, and lets go of those that live elsewhere; says how many are here still.

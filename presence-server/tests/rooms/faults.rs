@@ -5,7 +5,10 @@ use std::time::Duration;
 use presence_core::{Opening, RoomId, Rooms};
 use presence_server::jobs;
 
-use crate::{client::Client, world::World};
+use crate::{
+    client::Client,
+    world::{World, manage},
+};
 
 fn say(content: &str) -> String {
     serde_json::json!({ "type": "SendMessage", "payload": { "content": content } }).to_string()
@@ -76,4 +79,24 @@ async fn a_room_that_ends_here_is_not_said_to_be_none() {
     world.store.stall(false);
     assert!(status == 503 && answer.contains("ROOM_ELSEWHERE"), "{answer}");
     drain.await.expect("an end in order");
+}
+
+#[tokio::test]
+async fn a_user_who_is_erased_is_out_of_all_rooms_while_the_store_is_slow() {
+    let world = World::start(World::quick());
+    let rooms = [world.room(&[]).await, world.room(&[]).await, world.room(&[]).await];
+    let mut stays = Vec::new();
+    for room in &rooms {
+        let mut eve = Client::join(world.address, room, "eve").await;
+        eve.until(r#""current_users":1"#).await;
+        stays.push(eve);
+    }
+    world.store.stall(true);
+    let address = world.address;
+    let erased = tokio::spawn(async move { manage(address, "DELETE /users/eve", "").await });
+    for mut eve in stays {
+        assert_eq!(eve.rest().await.1, Some(4410));
+    }
+    world.store.stall(false);
+    assert_eq!(erased.await.expect("an answer").0, 200);
 }
