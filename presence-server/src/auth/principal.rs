@@ -1,6 +1,6 @@
 //! Who asks.
 
-use presence_core::{UserId, UserRef};
+use presence_core::{Timestamp, UserId, UserRef};
 
 /// Who asks, as far as the server knows.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,6 +15,8 @@ pub enum Principal {
         user: UserId,
         /// Whether its `scope` has `admin`.
         is_admin: bool,
+        /// The first instant at which the token is taken no more.
+        until: Timestamp,
     },
 }
 
@@ -37,7 +39,7 @@ impl Principal {
     pub(crate) fn may_act_for_ref(&self, user: UserRef<'_>) -> bool {
         match self {
             Self::Anyone => true,
-            Self::Bearer { user: own, is_admin } => *is_admin || UserRef::from(own) == user,
+            Self::Bearer { user: own, is_admin, .. } => *is_admin || UserRef::from(own) == user,
         }
     }
 
@@ -53,6 +55,14 @@ impl Principal {
         match self {
             Self::Anyone => None,
             Self::Bearer { user, .. } => Some(user),
+        }
+    }
+
+    /// The first instant at which what it showed is taken no more.
+    pub(crate) const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Anyone => None,
+            Self::Bearer { until, .. } => Some(*until),
         }
     }
 }

@@ -118,7 +118,8 @@ impl Tokens {
         check_header(&decoded.header)?;
         judge(&decoded.claims, self.shared.max_age, now)?;
         let is_admin = decoded.claims.has_scope(ADMIN);
-        Ok(Principal::Bearer { user: decoded.claims.sub, is_admin })
+        let until = decoded.claims.exp.saturating_add(LEEWAY);
+        Ok(Principal::Bearer { user: decoded.claims.sub, is_admin, until })
     }
 }
 

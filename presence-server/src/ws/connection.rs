@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::{
     queue::{End, Queue},
-    room_task::RoomHandle,
+    room_task::{RoomHandle, until},
 };
 use crate::AppState;
 
@@ -38,6 +38,8 @@ pub(super) struct Joining {
     pub(super) user_id: UserId,
     pub(super) nickname: Nickname,
     pub(super) seen: Option<Position>,
+    /// When its token ends.
+    pub(super) until: Option<Instant>,
 }
 
 /// How a conversation ended.
@@ -52,10 +54,10 @@ enum Over {
 
 /// Serves a member until one side has had enough.
 pub(super) async fn serve(mut socket: WebSocket, joining: Joining, room: RoomHandle, state: AppState) {
-    let Joining { connection, user_id, nickname, seen } = joining;
+    let Joining { connection, user_id, nickname, seen, until } = joining;
     let queue = Arc::new(Queue::default());
     let membership = Membership { connection, room: room.clone(), queue: Arc::clone(&queue) };
-    let mut member = Member { queue, room, state, connection, user_id, beaten: None };
+    let mut member = Member { queue, room, state, connection, user_id, until, beaten: None };
     let who = (member.user_id.clone(), nickname);
     let over = match member.room.join(connection, who, seen, Arc::clone(&member.queue)).await {
         Ok(()) => {
@@ -95,6 +97,8 @@ struct Member {
     state: AppState,
     connection: ConnectionId,
     user_id: UserId,
+    /// When its token ends.
+    until: Option<Instant>,
     /// When it last counted as a heartbeat.
     beaten: Option<Instant>,
 }
@@ -129,6 +133,7 @@ impl Member {
                         return over;
                     }
                 }
+                () = until(self.until) => return Over::Closed(4401, "token expired"),
                 () = look.as_mut() => {
                     let due = heard + quiet;
                     if due > Instant::now() {

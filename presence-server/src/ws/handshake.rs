@@ -10,6 +10,7 @@ use axum::{
 };
 use presence_core::{Epoch, Nickname, Position, RoomId, UserId};
 use serde::Deserialize;
+use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use super::{
@@ -104,7 +105,10 @@ pub(crate) async fn join(
     }
     let hub = state.hub().clone();
     let room = hub.find(&room_id).await.map_err(|absent| absent.problem(&room_id))?;
-    let joining = Joining { connection: hub.connection(), user_id, nickname, seen };
+    // However the clock of the store steps from here on.
+    let left = principal.until().map(|until| until.since(state.tracker().now()));
+    let until = left.and_then(|left| Instant::now().checked_add(left));
+    let joining = Joining { connection: hub.connection(), user_id, nickname, seen, until };
     let upgrade = upgrade
         .protocols([PROTOCOL])
         .read_buffer_size(READ_BUFFER)

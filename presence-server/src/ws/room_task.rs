@@ -389,7 +389,8 @@ async fn done(writing: &mut Option<Writing>) -> Written {
     }
 }
 
-async fn until(due: Option<Instant>) {
+/// Waits until then; for ever, where that is never.
+pub(super) async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => pending().await,

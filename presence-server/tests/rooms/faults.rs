@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use presence_core::{Opening, RoomId, Rooms};
-use presence_server::jobs;
+use presence_server::{
+    Settings,
+    auth::{Access, Secret, Tokens},
+    jobs,
+};
 
 use crate::{
     client::Client,
@@ -99,4 +105,27 @@ async fn a_user_who_is_erased_is_out_of_all_rooms_while_the_store_is_slow() {
     }
     world.store.stall(false);
     assert_eq!(erased.await.expect("an answer").0, 200);
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_token_that_opened_it() {
+    const SECRET: &str = "vd3sY0kqX1m8ZrT5uQ9wLc2hNf7eJbA6";
+    let secret = Secret::new(SECRET).expect("a secret");
+    let tokens = Tokens::new(&secret, "presence", None, Duration::from_secs(86_400));
+    let access = Access::open().with_tokens(tokens);
+    let world = World::with(World::quick(), Settings { access, ..Settings::default() });
+    let room = world.room(&[]).await;
+    // It is taken until 30 s after its end, which is a second from now.
+    let claims = serde_json::json!({ "sub": "alice", "aud": "presence", "exp": 1_717_161_600 - 29 });
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let message = format!("{}.{}", part(r#"{"alg":"HS256","typ":"JWT"}"#), part(&claims.to_string()));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()));
+    let headers = format!("Authorization: Bearer {message}.{signature}\r\n");
+    let target = format!("/ws/rooms/{room}?nickname=alice");
+    let (status, answer, mut alice) = Client::ask(world.address, &target, &headers).await;
+    assert_eq!(status, 101, "{answer}");
+    let (texts, code) = alice.rest().await;
+    assert!(texts[0].contains(r#""user_id":"alice""#), "{texts:?}");
+    assert_eq!(code, Some(4401));
 }
