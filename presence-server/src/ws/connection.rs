@@ -18,6 +18,8 @@ use crate::AppState;
 
 /// The longest message of a member who is no administrator, in bytes.
 const MESSAGE_BYTES: usize = 16 * 1024;
+/// The longest payload of an event, in bytes, as members get it.
+const EVENT_BYTES: usize = 80 * 1024;
 /// How long a client may say nothing before it is asked whether it is there, and up to so much longer, so that clients
 /// that came together are not asked together.
 const QUIET: Duration = Duration::from_secs(25);
@@ -204,6 +206,13 @@ impl Member {
         let Some(command) = Command::from_frame(self.connection, frame) else { return Ok(()) };
         if command.priority() == Priority::High && !self.queue.is_admin() {
             return Ok(());
+        }
+        // What is short on its way in may be long on its way out: 1e15 has 18 characters there, and would be too much for
+        // every member's queue.
+        if let Command::CustomEvent { payload, .. } = &command
+            && payload.to_string().len() > EVENT_BYTES
+        {
+            return Err(Over::Closed(1009, "too big"));
         }
         self.room.send(command).await.map_err(|_| Over::Closed(1012, "moved"))
     }

@@ -129,3 +129,19 @@ async fn a_connection_ends_with_the_token_that_opened_it() {
     assert!(texts[0].contains(r#""user_id":"alice""#), "{texts:?}");
     assert_eq!(code, Some(4401));
 }
+
+#[tokio::test]
+async fn an_event_that_is_longer_than_it_was_sent_costs_no_other_the_connection() {
+    let world = World::start(World::quick());
+    let room = world.room(&["root"]).await;
+    let mut root = Client::join(world.address, &room, "root").await;
+    let mut alice = Client::join(world.address, &room, "alice").await;
+    root.until(r#""current_users":2"#).await;
+    // 80 KB, which are 300 KB when they are written out.
+    let payload = vec!["1e15"; 16_000].join(",");
+    root.say(&format!(r#"{{"type":"CustomEvent","payload":{{"event_type":"long","payload":[{payload}]}}}}"#))
+        .await;
+    assert_eq!(root.rest().await.1, Some(1009));
+    alice.say(&say("still here")).await;
+    alice.until("still here").await;
+}
