@@ -269,6 +269,7 @@ impl RoomTask {
                 // Admitted or refused: either way it is nobody's turn any more.
                 self.arrival = None;
             }
+            Order::Do(Command::Lose) => self.lose(),
             Order::Do(command) => _ = self.handle(command),
             // Whoever asked may have gone.
             Order::Ask(_, answer) if self.room.is_over() => _ = answer.send(Answer::Over),
@@ -352,9 +353,14 @@ impl RoomTask {
         asked.into_iter().flatten().for_each(|asked| asked.answer(written));
         if written == Written::Fenced {
             tracing::warn!("a room lives on another node now");
-            self.handle(Command::Lose);
-            self.asked.drain(..).for_each(|asked| asked.answer(written));
+            self.lose();
         }
+    }
+
+    /// Lets go of the room, and of what is not on its way to the store: nobody is told that it is stored.
+    fn lose(&mut self) {
+        self.handle(Command::Lose);
+        self.asked.drain(..).for_each(|asked| asked.answer(Written::Fenced));
     }
 }
 
@@ -409,7 +415,7 @@ fn text(frame: Frame) -> Utf8Bytes {
 
 #[cfg(test)]
 mod tests {
-    use presence_core::{Admins, MemoryStore, Opening, RoomId, RoomName, RoomPolicy, SystemClock};
+    use presence_core::{Admins, Asker, MemoryStore, Opening, RoomId, RoomName, RoomPolicy, SystemClock};
 
     use super::{super::queue::End, *};
 
@@ -458,5 +464,14 @@ mod tests {
         let queue = join(&room, 1).await;
         drop(task);
         assert_eq!(queue.take(&mut Vec::new()), Some(End::By(CloseReason::Moved)));
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_with_the_room_is_not_said_to_be_stored() {
+        let (task, room) = task().await;
+        let ban = Command::Ban { by: Asker::Operator, user_id: UserId::new("eve").unwrap() };
+        let (answer, lost, ()) = tokio::join!(room.ask(ban), room.send(Command::Lose), task.run());
+        lost.unwrap();
+        assert_eq!(answer, Answer::Moved);
     }
 }
