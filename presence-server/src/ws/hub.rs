@@ -29,8 +29,9 @@ pub struct Hub {
 struct Shared {
     rooms: Rooms,
     open: Mutex<Open>,
-    /// One room is opened at a time, so that none is opened twice.
-    opening: TurnMutex<()>,
+    /// Rooms that are being opened: one at a time opens a room, so that none is opened twice, and no other room waits for
+    /// it.
+    opening: Mutex<HashMap<RoomId, Arc<TurnMutex<()>>>>,
     connections: AtomicU64,
     /// The tasks of rooms, and those of their members.
     tasks: TaskTracker,
@@ -61,6 +62,23 @@ impl Drop for Place {
     }
 }
 
+/// A turn at opening a room. The last one takes the room off the list.
+struct Turn<'a> {
+    hub: &'a Hub,
+    id: &'a RoomId,
+    mine: Arc<TurnMutex<()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut opening = self.hub.opening();
+        // The list's and our own: others are made under this lock.
+        if Arc::strong_count(&self.mine) == 2 {
+            opening.remove(self.id);
+        }
+    }
+}
+
 /// Why a room is not here.
 #[derive(Debug)]
 pub(crate) enum Absent {
@@ -86,7 +104,7 @@ impl Hub {
             shared: Arc::new(Shared {
                 rooms,
                 open: Mutex::default(),
-                opening: TurnMutex::default(),
+                opening: Mutex::default(),
                 connections: AtomicU64::new(0),
                 tasks: TaskTracker::new(),
                 members: TaskTracker::new(),
@@ -105,7 +123,8 @@ impl Hub {
         if let Some(room) = self.opened(id) {
             return Ok(room);
         }
-        let _turn = self.shared.opening.lock().await;
+        let turn = self.turn(id);
+        let _mine = turn.mine.lock().await;
         if let Some(room) = self.opened(id) {
             return Ok(room);
         }
@@ -127,6 +146,16 @@ impl Hub {
             task.run().await;
         });
         Ok(handle)
+    }
+
+    fn turn<'a>(&'a self, id: &'a RoomId) -> Turn<'a> {
+        let mine = Arc::clone(self.opening().entry(id.clone()).or_default());
+        Turn { hub: self, id, mine }
+    }
+
+    fn opening(&self) -> MutexGuard<'_, HashMap<RoomId, Arc<TurnMutex<()>>>> {
+        // Nothing under this lock panics half way.
+        self.shared.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a room among those that are open here, unless the last of them were just sent their end.

@@ -145,3 +145,17 @@ async fn an_event_that_is_longer_than_it_was_sent_costs_no_other_the_connection(
     alice.say(&say("still here")).await;
     alice.until("still here").await;
 }
+
+#[tokio::test]
+async fn a_room_that_is_slow_to_open_keeps_nobody_from_another() {
+    let world = World::start(World::quick());
+    let (slow, quick) = (world.room(&[]).await, world.room(&[]).await);
+    world.store.slow(Some(RoomId::new(slow.clone()).expect("an id")));
+    let address = world.address;
+    let alice = tokio::spawn(async move { Client::join(address, &slow, "alice").await });
+    world.store.asked().await;
+    let mut bob = Client::join(address, &quick, "bob").await;
+    bob.until(r#""current_users":1"#).await;
+    world.store.slow(None);
+    alice.await.expect("joined").until(r#""current_users":1"#).await;
+}

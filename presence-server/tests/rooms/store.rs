@@ -10,7 +10,7 @@ use presence_core::{
     AdminAction, Batch, ChatMessage, Epoch, Lease, MemoryStore, NewRoom, Part, RetiredRooms, RoomId,
     RoomQuery, RoomSession, RoomStore, StoreError, StoredRoom, TakenRoom, Timestamp, Window, Written,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Rooms in memory, until a test says otherwise.
 #[derive(Debug)]
@@ -18,11 +18,19 @@ pub(crate) struct Breakable {
     kept: Arc<MemoryStore>,
     panics: AtomicBool,
     stalled: watch::Sender<bool>,
+    slow: watch::Sender<Option<RoomId>>,
+    asked: Notify,
 }
 
 impl Breakable {
     pub(crate) fn new(kept: Arc<MemoryStore>) -> Self {
-        Self { kept, panics: AtomicBool::new(false), stalled: watch::Sender::new(false) }
+        Self {
+            kept,
+            panics: AtomicBool::new(false),
+            stalled: watch::Sender::new(false),
+            slow: watch::Sender::new(None),
+            asked: Notify::new(),
+        }
     }
 
     /// The next batch is a bug.
@@ -33,6 +41,16 @@ impl Breakable {
     /// Whether batches wait.
     pub(crate) fn stall(&self, is_stalled: bool) {
         self.stalled.send_replace(is_stalled);
+    }
+
+    /// Which room cannot be had for now.
+    pub(crate) fn slow(&self, room: Option<RoomId>) {
+        self.slow.send_replace(room);
+    }
+
+    /// Waits until somebody asks for that one.
+    pub(crate) async fn asked(&self) {
+        self.asked.notified().await;
     }
 }
 
@@ -49,6 +67,11 @@ impl RoomStore for Breakable {
         lease: Lease,
         messages: usize,
     ) -> Result<Option<TakenRoom>, StoreError> {
+        let mut slow = self.slow.subscribe();
+        if slow.borrow_and_update().as_ref() == Some(room) {
+            self.asked.notify_one();
+            let _ = slow.wait_for(|slow| slow.as_ref() != Some(room)).await;
+        }
         self.kept.take_room(room, expected, lease, messages).await
     }
 
