@@ -22,6 +22,8 @@ need strace strace
 need python3 python3
 # Debian leaves this part of Python out of its python3.
 python3 -c 'import ensurepip' 2>/dev/null || get python3-venv "Python's environments"
+# The example of a page is tested in a browser.
+need chromium chromium
 # Debian keeps PostgreSQL's binaries out of PATH. The tests start a server of their own from them.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 
