@@ -69,6 +69,12 @@ fn outbox() {
 }
 
 #[test]
+fn embed_room() {
+    let shown = output(example("embed_room"));
+    assert!(shown.ends_with("[[\"alice\",\"all in\"],[\"house\",\"place your bets\"]]\n"), "{shown}");
+}
+
+#[test]
 fn custom_store() {
     assert_eq!(output(example("custom_store")).lines().count(), 2);
 }
