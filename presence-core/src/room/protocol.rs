@@ -131,7 +131,8 @@ pub enum ServerFrame {
         is_muted: bool,
         /// Whether the member is an administrator.
         is_admin: bool,
-        /// The place of the last message of the room: keep it, and that of every message since, to come back with.
+        /// The place of the last message of the room. To come back with, keep the place of each `Message` as it is
+        /// read, and this one only where nothing that was missed follows: what follows may be cut off.
         #[serde(flatten)]
         position: Position,
         /// To a member that came back with the place of its last message: whether all that it missed follows. If not,
