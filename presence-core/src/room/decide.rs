@@ -29,6 +29,8 @@ pub struct Room {
     last_action: i64,
     last_message_at: Option<Timestamp>,
     rows: Vec<RoomRow>,
+    /// What the messages among them have in bytes.
+    waiting_bytes: usize,
     events: Vec<Event>,
     /// The counters of the last batch.
     told: RoomCounters,
@@ -74,6 +76,7 @@ impl Room {
             last_action,
             last_message_at,
             rows,
+            waiting_bytes: 0,
             events,
             told: room.counters,
             alive_at: room.alive_at,
@@ -218,6 +221,7 @@ impl Room {
             return None;
         }
         (self.told, self.alive_at) = (counters, at);
+        self.waiting_bytes = 0;
         Some(Batch {
             room: self.id.clone(),
             epoch: self.epoch,
@@ -229,7 +233,12 @@ impl Room {
     }
 
     fn is_behind(&self) -> bool {
-        self.rows.len() >= self.policy.backlog
+        self.rows.len() >= self.policy.backlog || self.waiting_bytes >= self.policy.backlog_bytes
+    }
+
+    /// Whether not even an administrator is obeyed any more: each order leaves a row.
+    fn is_full(&self) -> bool {
+        self.rows.len() >= self.policy.backlog.saturating_mul(2)
     }
 }
 
@@ -373,18 +382,30 @@ impl Turn<'_> {
         let frame = self.room.history.push(&message, created_at);
         self.effects.push(Effect::Broadcast(frame));
         self.room.last_message_at = Some(created_at);
+        self.room.waiting_bytes = self.room.waiting_bytes.saturating_add(message.content.as_str().len());
         self.room.rows.push(RoomRow::Message(message));
         true
     }
 
     /// Who asks, if it may: an operator without a name, or an administrator who is in the room.
-    fn asker(&self, by: Asker) -> Option<Option<UserId>> {
-        match by {
-            Asker::Operator => Some(None),
+    fn asker(&mut self, by: Asker) -> Option<Option<UserId>> {
+        let asker = match by {
+            Asker::Operator => None,
             Asker::Connection(connection) => {
                 let member = self.room.roster.member(connection)?;
-                self.room.roster.is_admin(&member.user_id).then(|| Some(member.user_id.clone()))
+                Some(member.user_id.clone()).filter(|user| self.room.roster.is_admin(user)).map(Some)?
             }
+        };
+        if self.room.is_full() {
+            self.tell_behind(by);
+            return None;
+        }
+        Some(asker)
+    }
+
+    fn tell_behind(&mut self, by: Asker) {
+        if let Asker::Connection(connection) = by {
+            self.send(connection, &ServerFrame::store_behind());
         }
     }
 
@@ -441,12 +462,19 @@ impl Turn<'_> {
 
     fn custom_event(&mut self, by: Asker, event_type: String, payload: Value) -> bool {
         let Some(actor) = self.asker(by) else { return false };
+        if self.room.is_behind() {
+            self.tell_behind(by);
+            return false;
+        }
         self.record(actor, Action::CustomEvent, None);
         self.broadcast(&ServerFrame::CustomEvent { event_type, payload });
         true
     }
 
     fn system(&mut self, message: String) -> bool {
+        if self.room.is_behind() {
+            return false;
+        }
         self.record(None, Action::System, None);
         self.broadcast(&ServerFrame::System { message });
         true
@@ -514,6 +542,7 @@ impl Turn<'_> {
     fn lose(&mut self) -> bool {
         self.clear(CloseReason::Moved);
         self.room.rows.clear();
+        self.room.waiting_bytes = 0;
         self.room.events.clear();
         true
     }

@@ -25,6 +25,8 @@ pub struct RoomPolicy {
     pub history_age: Duration,
     /// How many rows may wait to be written before a room takes neither messages nor members. Default 10,000.
     pub backlog: usize,
+    /// How many bytes of messages may wait so. Default 8 MiB.
+    pub backlog_bytes: usize,
     /// How often a room in which nothing happens says that its members are still there. If it ends without a word, their
     /// stays end at the last time it did. Default 10 s.
     pub alive_interval: Duration,
@@ -44,6 +46,7 @@ impl Default for RoomPolicy {
             history_bytes: 4 << 20,
             history_age: Duration::from_hours(24),
             backlog: 10_000,
+            backlog_bytes: 8 << 20,
             alive_interval: Duration::from_secs(10),
             lease: Duration::from_secs(15),
             keep_history: None,

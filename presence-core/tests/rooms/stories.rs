@@ -403,6 +403,32 @@ fn a_room_that_is_behind_takes_neither_messages_nor_members() {
 }
 
 #[test]
+fn a_room_is_behind_by_what_was_said_too() {
+    let policy = RoomPolicy { backlog_bytes: 10, ..RoomPolicy::default() };
+    let mut w =
+        World::with(taken(&["root"]), policy).tell("0 join root, 1 say root 0123456789, 1 say root x");
+    assert_eq!(w.heard_of_chat("root").last().unwrap(), "1 Error STORE_BEHIND 服务器繁忙，请稍后再试");
+    assert!(w.batch().is_some());
+    let w = w.tell("2 say root x");
+    assert_eq!(w.heard_of_chat("root").last().unwrap(), "2 Message 2 root (admin): x");
+}
+
+#[test]
+fn a_room_that_is_behind_still_obeys_but_not_for_ever() {
+    let policy = RoomPolicy { backlog: 3, ..RoomPolicy::default() };
+    // The join, and two rows of each order: its record, and who is banned or silent from here on.
+    let mut w = World::with(taken(&["root"]), policy)
+        .tell("0 join root, 1 root mutes a, 2 root bans b, 2 system hear, 3 root mutes c");
+    assert_eq!(w.room.backlog(), 7);
+    assert!(w.broadcasts.iter().all(|(_, told)| !told.contains("hear")), "{:?}", w.broadcasts);
+    w = w.tell("4 root bans d");
+    assert_eq!(w.room.backlog(), 7, "twice as many rows as a room that is behind has");
+    assert_eq!(w.heard("root").last().unwrap(), "4 Error STORE_BEHIND 服务器繁忙，请稍后再试");
+    assert!(w.batch().is_some());
+    assert_eq!(w.tell("5 root bans d").room.backlog(), 2);
+}
+
+#[test]
 fn a_room_in_which_nothing_happens_says_that_its_members_are_there() {
     let mut w = World::new().tell("0 join a, 1");
     assert!(w.batch().is_some());

@@ -308,8 +308,11 @@ pub(crate) async fn tell(
     if message.is_empty() || message.len() > 16_384 && message.chars().count() > 16_384 {
         return Err(Problem::bad_request("INVALID_MESSAGE", "a message is 1 to 16384 characters"));
     }
-    let changed = command(&state, &id, Command::System { message }).await?;
-    Ok(Json(Changed { changed }))
+    // Nothing else keeps it from being told.
+    if !command(&state, &id, Command::System { message }).await? {
+        return Err(Problem::unavailable("STORE_BEHIND", "the store is behind; the members were not told"));
+    }
+    Ok(Json(Changed { changed: true }))
 }
 
 /// Closes a room for good. Its history stays.
