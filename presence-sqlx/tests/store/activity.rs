@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 #[expect(dead_code, reason = "its main runs as a program, below")]
-#[path = "../../examples/ingest.rs"]
+#[path = "../../examples/ingest_nodes.rs"]
 mod ingest;
 
 /// A program of the examples, built beside the tests.
@@ -47,7 +47,7 @@ fn stored(database: &Database) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn two_nodes_that_are_killed_and_begin_again_store_each_event_once() {
     let database = Database::create();
-    let mut child = Command::new(program("ingest"))
+    let mut child = Command::new(program("ingest_nodes"))
         .arg(database.url())
         .stdout(Stdio::piped())
         .spawn()
