@@ -2,7 +2,7 @@
 //! that was acknowledged: to be killed, and looked at from outside.
 //!
 //! ```text
-//! ingest URL
+//! ingest_nodes URL
 //! ```
 
 use std::{
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
-    let [url] = arguments else { return Err("ingest URL".into()) };
+    let [url] = arguments else { return Err("ingest_nodes URL".into()) };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(8).enable_all().build()?;
     // One system call a line, so that a kill cuts none.
     let told = |thread: u64| io::stdout().lock().write_all(format!("{thread}\n").as_bytes());
