@@ -251,7 +251,9 @@ async fn no_statement_of_activity_reads_more_than_it_is_asked_for() {
         for (kind, name) in [(4, "all sightings"), (5, "later sightings"), (6, "later events")] {
             let read = pages(&mut connection, query::EXPORT, |statement| {
                 let export = statement.bind("often").bind(kind).bind("").bind(0_i64).bind(0_i64).bind("");
-                export.bind(day("2030-01-01")).bind("phone-4711").bind("event 00040000").bind(10_i64)
+                let export = export.bind(day("2030-01-01")).bind("phone-4711").bind("event 00040000");
+                let export = export.bind(10_i64).bind("").bind("").bind("").bind(0_i64);
+                export.bind("").bind(0_i64).bind("").bind(0_i64)
             });
             assert!(read.await < FEW, "{name} of a user, {round}");
         }
