@@ -2,8 +2,8 @@
 
 use axum::{Json, extract::State};
 use presence_core::{
-    ChatMessage, ChatText, Nickname, Pagination, RoomHistory, RoomId, RoomSession, StoredRoom, Timestamp,
-    UserId, Window,
+    ChatMessage, ChatText, Nickname, Pagination, Rejection, RoomHistory, RoomId, RoomSession, StoredRoom,
+    Timestamp, UserId, Window,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -39,6 +39,16 @@ pub(crate) struct Numbered {
 }
 
 impl Numbered {
+    /// The page, and how many records it has.
+    fn place(&self, limit: u64) -> Result<(u64, u64), Problem> {
+        let (page, limit) = (self.page.unwrap_or(1), self.limit.unwrap_or(limit));
+        // What an answer could not say as a number of the document is none.
+        if i64::try_from(page.max(limit)).is_err() {
+            return Err(Rejection::InvalidPage.into());
+        }
+        Ok((page, limit))
+    }
+
     fn window(&self) -> Result<Window, Problem> {
         let at = |secs: Option<i64>| secs.map(Timestamp::from_secs).transpose();
         let from = at(self.from)?.unwrap_or(Timestamp::MIN);
@@ -155,7 +165,7 @@ pub(crate) async fn messages(
     Params(asked): Params<Numbered>,
 ) -> Result<Json<History<Said>>, Problem> {
     let id = room_id(&segments)?;
-    let (page, limit) = (asked.page.unwrap_or(1), asked.limit.unwrap_or(MESSAGES));
+    let (page, limit) = asked.place(MESSAGES)?;
     let found = state.hub().rooms().messages(&id, asked.window()?, page, limit).await?;
     let found = found.ok_or_else(|| Problem::unknown_room(&id))?;
     Ok(Json(History::new(id, found)))
@@ -176,7 +186,7 @@ pub(crate) async fn sessions(
     Params(asked): Params<Numbered>,
 ) -> Result<Json<History<Stayed>>, Problem> {
     let id = room_id(&segments)?;
-    let (page, limit) = (asked.page.unwrap_or(1), asked.limit.unwrap_or(SESSIONS));
+    let (page, limit) = asked.place(SESSIONS)?;
     let found = state.hub().rooms().sessions(&id, asked.window()?, page, limit).await?;
     let found = found.ok_or_else(|| Problem::unknown_room(&id))?;
     Ok(Json(History::new(id, found)))
