@@ -3,6 +3,7 @@
 pub mod load;
 pub mod process;
 pub mod server;
+pub mod table;
 
 use std::{path::Path, time::Duration};
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures_executor::block_on;
+use presence_benches::table::{self, median};
 use presence_outbox::{Outbox, OutboxConfig};
 use serde::{Deserialize, Serialize};
 
@@ -20,15 +21,11 @@ const PAIRS: usize = 7;
 const MEASURED: Duration = Duration::from_secs(1);
 
 fn main() {
-    println!("{:58} {:>14} {:>14} {:>8}  goal", "", "ours", "against", "ratio");
+    table::head();
     // First, while this process has no memory that was given back and could be taken again unseen.
     backlog();
     callers();
     bulk();
-}
-
-fn print(name: &str, ours: &str, against: &str, ratio: &str, goal: &str) {
-    println!("{name:58} {ours:>14} {against:>14} {ratio:>8}  {goal}");
 }
 
 #[derive(Deserialize, Serialize)]
@@ -55,11 +52,6 @@ fn event(number: u64) -> Event {
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn now() -> Instant {
     Instant::now()
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// Durable events a second of callers that each wait for theirs.
@@ -152,7 +144,7 @@ fn callers() {
         }
     }
     let ratios = ours.iter().zip(&bare).map(|(ours, bare)| ours / bare).collect();
-    print(
+    table::row(
         "durable, 64 callers, beside a bare group commit",
         &format!("{:.0} k/s", median(ours) / 1e3),
         &format!("{:.0} k/s", median(bare) / 1e3),
@@ -188,7 +180,7 @@ fn bulk() {
         bare.push(bulk_rate(|events| by_hand.append(events)));
     }
     let ratios = ours.iter().zip(&bare).map(|(ours, bare)| ours / bare).collect();
-    print(
+    table::row(
         "durable, in bulk: 2 callers, 10,000 in a call",
         &format!("{:.2} M/s", median(ours) / 1e6),
         &format!("{:.2} M/s", median(bare) / 1e6),
@@ -229,7 +221,7 @@ fn backlog() {
     let start = now();
     let outbox = open(&dir);
     let opened = start.elapsed();
-    print(
+    table::row(
         "a backlog of 1 GiB: from start to ready",
         &format!("{:.2} s", opened.as_secs_f64()),
         "",
@@ -248,6 +240,12 @@ fn backlog() {
     assert_eq!(delivered, events, "all of it");
     let books = block_on(outbox.books()).expect("an outbox");
     assert!(books.balance() && books.pending_bytes == 0);
-    print("the same: events delivered and settled", &format!("{:.0} k/s", rate / 1e3), "", "", ">= 50 k/s");
-    print("the same: memory it took", &format!("{:.1} MiB", most - before), "", "", "< 16 MiB");
+    table::row(
+        "the same: events delivered and settled",
+        &format!("{:.0} k/s", rate / 1e3),
+        "",
+        "",
+        ">= 50 k/s",
+    );
+    table::row("the same: memory it took", &format!("{:.1} MiB", most - before), "", "", "< 16 MiB");
 }

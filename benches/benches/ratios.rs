@@ -2,14 +2,14 @@
 //!
 //! `cargo bench --bench ratios` prints one table. Machines are shared and noisy: the ratio is what counts.
 
-use std::{
-    hint::black_box,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use futures_executor::block_on;
-use presence_benches::{BareLoop, after, report, user};
+use presence_benches::{
+    BareLoop, after, process, report,
+    table::{self, median, seconds},
+    user,
+};
 use presence_core::{
     CheckpointQuery, Envelope, ManualClock, MemberRef, MemoryLiveSet, Policy, SeenRef, StateType, Timestamp,
     Tracker, UserId, UserRef, Window, Zone,
@@ -17,7 +17,7 @@ use presence_core::{
 use presence_sqlite::SqliteStore;
 
 fn main() {
-    println!("{:58} {:>14} {:>14} {:>8}  goal", "", "ours", "against", "ratio");
+    table::head();
     live_set();
     writers();
     late_reports();
@@ -26,28 +26,9 @@ fn main() {
     sweep();
 }
 
-fn print(name: &str, ours: &str, against: &str, ratio: &str, goal: &str) {
-    println!("{name:58} {ours:>14} {against:>14} {ratio:>8}  {goal}");
-}
-
-/// How long it takes.
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn seconds(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_secs_f64()
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
 /// The memory of this process that is resident, in bytes.
 fn resident() -> f64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: f64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
-    pages * 4096.0
+    process::resident(std::process::id()).map_or(f64::NAN, |bytes| bytes as f64)
 }
 
 fn seen(user: &UserId, at: Timestamp) -> SeenRef<'_> {
@@ -61,7 +42,7 @@ fn live_set() {
     let set = MemoryLiveSet::new();
     users.iter().for_each(|user| set.touch(seen(user, after(0))));
     let bytes = (resident() - before) / USERS as f64;
-    print("live set: bytes of a user with an id of 36 bytes", &format!("{bytes:.0}"), "", "", "<= 110");
+    table::row("live set: bytes of a user with an id of 36 bytes", &format!("{bytes:.0}"), "", "", "<= 110");
 
     let mut shuffled: Vec<_> = users.iter().collect();
     let mut random = 1_u64;
@@ -77,14 +58,14 @@ fn live_set() {
         });
         let rate = median(rates.collect());
         let name = format!("live set: beats one by one, 1 M users, {name}");
-        print(&name, &format!("{:.1} M/s", rate / 1e6), "", "", ">= 6 M/s");
+        table::row(&name, &format!("{:.1} M/s", rate / 1e6), "", "", ">= 6 M/s");
         let rates = (0..5).map(|_| {
             now += 1000;
             let beats: Vec<_> = order.iter().map(|user| seen(user, after(now))).collect();
             USERS as f64 / seconds(|| beats.chunks(1000).for_each(|beats| set.touch_all(beats)))
         });
         let rate = median(rates.collect());
-        print(
+        table::row(
             &format!(
                 "live set: the same, 1,000 at once, {}",
                 if name.ends_with("shuffled") { "shuffled" } else { "as they came" }
@@ -102,7 +83,13 @@ fn live_set() {
             black_box(set.count(since));
         })
     });
-    print("live set: online count", &format!("{:.2} us", median(counts.collect()) * 1e6), "", "", "<= 1 us");
+    table::row(
+        "live set: online count",
+        &format!("{:.2} us", median(counts.collect()) * 1e6),
+        "",
+        "",
+        "<= 1 us",
+    );
 }
 
 /// Every tenth user falls silent, spread over all of them; then they expire at once. Seconds that a count has begun in
@@ -121,7 +108,7 @@ fn expire(set: &MemoryLiveSet, users: &[UserId], now: &mut u64) {
         took
     });
     let took = format!("{:.3} ms", median(took.collect()) * 1e3);
-    print("live set: 100,000 of 1 M expire", &took, "", "", "< 2 ms");
+    table::row("live set: 100,000 of 1 M expire", &took, "", "", "< 2 ms");
 }
 
 fn policy() -> Policy {
@@ -198,8 +185,14 @@ fn writers() {
     let (to_one, to_loop) = (ratios(&one), ratios(&loops));
     let rate = |rates: Vec<f64>| format!("{:.0} /s", median(rates));
     let ours = rate(many.clone());
-    print("checkpoints, fsync: 64 writers against one", &ours, &rate(one), &format!("{to_one:.2}"), ">= 3");
-    print(
+    table::row(
+        "checkpoints, fsync: 64 writers against one",
+        &ours,
+        &rate(one),
+        &format!("{to_one:.2}"),
+        ">= 3",
+    );
+    table::row(
         "checkpoints, fsync: 64 writers against a bare loop of 64",
         &ours,
         &rate(loops),
@@ -220,7 +213,13 @@ fn late_reports() {
         REPORTS as f64 / took
     });
     let rate = median(rates.collect());
-    print("100,000 late reports of one user, in one call", &format!("{rate:.0} /s"), "", "", ">= 30000 /s");
+    table::row(
+        "100,000 late reports of one user, in one call",
+        &format!("{rate:.0} /s"),
+        "",
+        "",
+        ">= 30000 /s",
+    );
 }
 
 fn status() {
@@ -246,7 +245,7 @@ fn status() {
     }
     let ratio = median(many.iter().zip(&few).map(|(many, few)| many / few).collect());
     let micros = |times| format!("{:.1} us", median(times) * 1e6);
-    print(
+    table::row(
         "status of 1,000,000 checkpoints against 10",
         &micros(many),
         &micros(few),
@@ -289,8 +288,8 @@ fn summaries() {
     let millis = |times: Vec<f64>| format!("{:.2} ms", median(times) * 1e3);
     let (ours, rows) = pairs.into_iter().unzip();
     let (ours, rows) = (millis(ours), millis(rows));
-    print("366 days of 10,000 changes, against all rows", &ours, &rows, &format!("{ratio:.1}"), ">= 2");
-    print("366 days of 10,000 changes, summed up by the job", &fold, "", "", "");
+    table::row("366 days of 10,000 changes, against all rows", &ours, &rows, &format!("{ratio:.1}"), ">= 2");
+    table::row("366 days of 10,000 changes, summed up by the job", &fold, "", "", "");
 
     for part in 0..10 {
         let numbers = part * USERS / 10..(part + 1) * USERS / 10;
@@ -311,7 +310,13 @@ fn summaries() {
     };
     let first = format!("{:.1} us", job() / USERS as f64 * 1e6);
     let again = median((0..5).map(|_| job()).collect()) / USERS as f64 * 1e6;
-    print("a step of the job, per user with no new day", &format!("{again:.2} us"), &first, "", "<= 5 us");
+    table::row(
+        "a step of the job, per user with no new day",
+        &format!("{again:.2} us"),
+        &first,
+        "",
+        "<= 5 us",
+    );
     block_on(store.close());
 }
 
@@ -347,7 +352,7 @@ fn sweep() {
     }
     let ratio = median(ours.iter().zip(&loops).map(|(ours, bare)| ours / bare).collect());
     let rate = |rates| format!("{:.0} /s", median(rates));
-    print(
+    table::row(
         "a sweep of 100,000 lapses against a bare loop",
         &rate(ours),
         &rate(loops),

@@ -17,9 +17,11 @@ use std::{
 use clap::{Parser, ValueEnum};
 use presence_benches::{
     after,
-    load::{End, Kind, Plan, Tally, Workload, run},
+    load::{Kind, Plan, once, whole},
     server::Server,
-    start, user,
+    start,
+    table::{self, median, seconds},
+    user,
 };
 use presence_core::{Clock, Envelope, ManualClock, StateType, SystemClock, Tracker, UserId};
 use presence_postgres_testing::{Database, Server as Postgres};
@@ -56,7 +58,7 @@ enum Part {
 fn main() -> io::Result<()> {
     let options = Options::parse();
     let postgres = Postgres::durable();
-    println!("{:58} {:>14} {:>14} {:>8}  goal", "", "ours", "against", "ratio");
+    table::head();
     for part in Part::value_variants() {
         if !options.parts.is_empty() && !options.parts.contains(part) {
             continue;
@@ -71,29 +73,12 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn print(name: &str, ours: &str, against: &str, ratio: &str, goal: &str) {
-    println!("{name:58} {ours:>14} {against:>14} {ratio:>8}  {goal}");
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
 /// Prints the medians of pairs: ours, and the other's.
 fn print_pairs(name: &str, pairs: &[(f64, f64)], unit: &str, goal: &str) {
     let [ours, other] = [|pair: &(f64, f64)| pair.0, |pair: &(f64, f64)| pair.1]
         .map(|pick| format!("{:.0} {unit}", median(pairs.iter().map(pick).collect())));
     let ratio = median(pairs.iter().map(|(ours, other)| ours / other).collect());
-    print(name, &ours, &other, &format!("{ratio:.2}"), goal);
-}
-
-/// How long it takes, in seconds.
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn seconds(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_secs_f64()
+    table::row(name, &ours, &other, &format!("{ratio:.2}"), goal);
 }
 
 /// Runs a script on 16 connections, and gives what it did per second.
@@ -105,35 +90,7 @@ fn pgbench(database: &Database, script: &str) -> f64 {
 }
 
 fn plan(server: &Server, kind: Kind, users: u64, clients: u64) -> Plan {
-    let host = server.address.to_string();
-    let workload = Workload {
-        kind,
-        users,
-        batch: 1000,
-        anonymous: false,
-        host,
-        prefix: String::new(),
-        headers: Vec::new(),
-    };
-    Plan { address: server.address, workload, clients, rate: None, end: End::After(TIME), threads: 1 }
-}
-
-fn measure(plan: &Plan) -> io::Result<Tally> {
-    complete(run(plan)?)
-}
-
-/// Each request of the plan once, before anything is measured.
-fn all(plan: &Plan) -> io::Result<Tally> {
-    complete(run(&Plan { end: End::Once, ..plan.clone() })?)
-}
-
-/// Figures of answers that were none would be worth nothing.
-fn complete(tally: Tally) -> io::Result<Tally> {
-    if tally.refused.is_empty() {
-        Ok(tally)
-    } else {
-        Err(io::Error::other(format!("answers without success: {:?}", tally.refused)))
-    }
+    Plan::closed(server.address, kind, users, clients, TIME)
 }
 
 const BEATS: &str = "CREATE TABLE beats (user_id TEXT COLLATE \"C\" PRIMARY KEY, last_heartbeat BIGINT NOT NULL);
@@ -150,18 +107,18 @@ fn heartbeats(postgres: &Postgres) -> io::Result<()> {
         bare.psql(sql);
     }
     let server = Server::on_postgres(ours.url())?;
-    all(&plan(&server, Kind::Heartbeats, USERS, 4))?;
+    once(&plan(&server, Kind::Heartbeats, USERS, 4))?;
     let beats = plan(&server, Kind::Heartbeat, USERS, 32);
     let (mut pairs, mut oldest) = (Vec::new(), Duration::ZERO);
     for _ in 0..PAIRS {
         let probe = Probe::start(&server, &ours);
-        let tally = measure(&beats)?;
+        let tally = whole(&beats)?;
         oldest = oldest.max(probe.stop()?);
         pairs.push((tally.rate(), pgbench(&bare, BEAT)));
     }
     print_pairs("heartbeats: 32 HTTP clients against an upsert each", &pairs, "/s", ">= 1.5");
     let oldest = format!("{} ms", oldest.as_millis());
-    print("the same: the oldest beat that was not written yet", &oldest, "", "", "<= 2000 ms");
+    table::row("the same: the oldest beat that was not written yet", &oldest, "", "", "<= 2000 ms");
     Ok(())
 }
 
@@ -265,13 +222,13 @@ fn checkpoints(postgres: &Postgres) -> io::Result<()> {
     let (mut pairs, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..PAIRS {
         let before = transactions(&database);
-        let tally = measure(&reports)?;
+        let tally = whole(&reports)?;
         answers.push(tally.answered as f64 / (transactions(&database) - before));
         pairs.push((tally.rate(), pgbench(&database, REPORT)));
     }
     print_pairs("checkpoints: 64 HTTP clients against a bare row each", &pairs, "/s", ">= 0.5");
     let answers = format!("{:.1}", median(answers));
-    print("the same: answers for each transaction, reads included", &answers, "", "", ">= 8");
+    table::row("the same: answers for each transaction, reads included", &answers, "", "", ">= 8");
     Ok(())
 }
 
@@ -293,7 +250,7 @@ fn status(postgres: &Postgres) -> io::Result<()> {
     };
     let ((long, _long), (short, _short)) = (with_rows(1_000_000)?, with_rows(10)?);
     let median_of = |server: &Server| {
-        let tally = measure(&Plan { end: End::After(TIME / 2), ..plan(server, Kind::Status, 1, 1) })?;
+        let tally = whole(&Plan::closed(server.address, Kind::Status, 1, 1, TIME / 2))?;
         Ok::<_, io::Error>(tally.latency.quantile(0.5).as_secs_f64() * 1e6)
     };
     let pairs = (0..PAIRS).map(|_| Ok((median_of(&long)?, median_of(&short)?)));

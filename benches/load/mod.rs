@@ -56,6 +56,23 @@ pub struct Plan {
     pub threads: u64,
 }
 
+impl Plan {
+    /// A closed loop of one thread for this long; batches have 1,000 heartbeats.
+    #[must_use]
+    pub fn closed(address: SocketAddr, kind: Kind, users: u64, clients: u64, time: Duration) -> Self {
+        let workload = Workload {
+            kind,
+            users,
+            batch: 1000,
+            anonymous: false,
+            host: address.to_string(),
+            prefix: String::new(),
+            headers: Vec::new(),
+        };
+        Self { address, workload, clients, rate: None, end: End::After(time), threads: 1 }
+    }
+}
+
 /// When a run is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
@@ -97,6 +114,29 @@ impl Tally {
         self.took = self.took.max(other.took);
         self.latency.merge(&other.latency);
     }
+}
+
+/// Runs a plan of which every answer has to be a success: figures of others would be worth nothing.
+///
+/// # Errors
+///
+/// As [`run`], or an answer was none.
+pub fn whole(plan: &Plan) -> io::Result<Tally> {
+    let tally = run(plan)?;
+    if tally.refused.is_empty() {
+        Ok(tally)
+    } else {
+        Err(io::Error::other(format!("answers without success: {:?}", tally.refused)))
+    }
+}
+
+/// The same with each request of the plan once, before anything is measured.
+///
+/// # Errors
+///
+/// As [`whole`].
+pub fn once(plan: &Plan) -> io::Result<Tally> {
+    whole(&Plan { end: End::Once, ..plan.clone() })
 }
 
 /// Runs a plan to its end.

@@ -11,11 +11,14 @@ use std::{
     fs::File,
     io::{BufWriter, Write as _},
     sync::Arc,
-    time::Instant,
 };
 
 use futures_executor::block_on;
-use presence_benches::user;
+use presence_benches::{
+    process,
+    table::{self, median, seconds},
+    user,
+};
 use presence_core::{
     ActiveUsers, Activity, ActivityPolicy, ActivityQuery, ActivityStore, ClientEvent, EventId, EventName,
     EventProperties, EventRank, IdentityFold, InstallId, ManualClock, NewEvent, Period, RegionRef,
@@ -44,38 +47,17 @@ fn main() {
     }
 }
 
-/// How long it takes.
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn seconds(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_secs_f64()
-}
-
 /// How long the processor works on it: what it takes on a machine that has nothing else to do, in hundredths.
 fn busy(work: impl FnOnce()) -> f64 {
-    let before = ticks();
+    let spent = || process::cpu(std::process::id()).map_or(f64::NAN, |time| time.as_secs_f64());
+    let before = spent();
     work();
-    (ticks() - before) / 100.0
-}
-
-/// The processor time of this process, in hundredths of a second.
-fn ticks() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    fields.map(|ticks| ticks.parse::<f64>().unwrap_or_default()).sum()
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    spent() - before
 }
 
 /// The memory of this process that is resident, in bytes.
 fn resident() -> f64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: f64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
-    pages * 4096.0
+    process::resident(std::process::id()).map_or(f64::NAN, |bytes| bytes as f64)
 }
 
 /// Text of many rows, each behind the one before.
@@ -163,20 +145,16 @@ impl Events {
 const EVENTS: u64 = 10_000_000;
 const PEOPLE: u64 = 1_000_000;
 
-fn print(name: &str, ours: &str, against: &str, ratio: &str, goal: &str) {
-    println!("{name:58} {ours:>14} {against:>14} {ratio:>8}  {goal}");
-}
-
 fn fold() {
     let events = Events::of(EVENTS, PEOPLE);
     let before = resident();
     let fold = events.fold();
     let grown = resident() - before;
     let count = fold.finish().count;
-    print("fold: bytes a person", &format!("{:.0}", grown / count as f64), "", "", "<= 200");
+    table::row("fold: bytes a person", &format!("{:.0}", grown / count as f64), "", "", "<= 200");
     let took = (0..3).map(|_| busy(|| drop(std::hint::black_box(events.fold().finish()))));
     let rate = EVENTS as f64 / median(took.collect());
-    print(
+    table::row(
         &format!("fold: 10 M events in text columns, {count} people"),
         &format!("{:.1} M/s", rate / 1e6),
         "",
@@ -251,11 +229,11 @@ fn refold() {
     });
     let period = Period::day(day).expect("a day");
     let count = block_on(activity.stats(period)).expect("a store that works")[0].active.count;
-    print(&format!("refold: a day of {count} people, SQLite"), &format!("{took:.2} s"), "", "", "< 3 s");
+    table::row(&format!("refold: a day of {count} people, SQLite"), &format!("{took:.2} s"), "", "", "< 3 s");
     let took = (0..100).map(|_| {
         seconds(|| drop(std::hint::black_box(block_on(activity.stats(period)).expect("a store that works"))))
     });
-    print(
+    table::row(
         "stats: a stored day, SQLite",
         &format!("{:.0} us", median(took.collect()) * 1e6),
         "",
@@ -292,7 +270,7 @@ fn ingest() {
         bare.push(rows.len() as f64 / against);
         ratios.push(against / took);
     }
-    print(
+    table::row(
         "ingest: events in batches of 1,000, fsync, SQLite",
         &format!("{:.0} k/s", median(ours) / 1e3),
         &format!("{:.0} k/s", median(bare) / 1e3),

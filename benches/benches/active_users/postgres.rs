@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use presence_benches::table::{self, median, seconds};
 use presence_core::{Activity, ActivityStore, EventProperties, NewEvent, Period, Timestamp, UserId};
 use presence_postgres_testing::Server;
 use presence_sqlx::{
@@ -10,7 +11,7 @@ use presence_sqlx::{
 };
 use tokio::runtime::Runtime;
 
-use crate::{DAY, Events, PEOPLE, activity, event, judged, median, print, seconds};
+use crate::{DAY, Events, PEOPLE, activity, event, judged};
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
@@ -42,10 +43,16 @@ pub(crate) fn refold() {
     let period = Period::day(day).expect("a day");
     let stats = || runtime.block_on(activity.stats(period)).expect("a store that works");
     let count = stats()[0].active.count;
-    print(&format!("refold: a day of {count} people, PostgreSQL"), &format!("{took:.2} s"), "", "", "< 3 s");
+    table::row(
+        &format!("refold: a day of {count} people, PostgreSQL"),
+        &format!("{took:.2} s"),
+        "",
+        "",
+        "< 3 s",
+    );
     let took = (0..100).map(|_| seconds(|| drop(std::hint::black_box(stats()))));
     let took = format!("{:.0} us", median(took.collect()) * 1e6);
-    print("stats: a stored day, PostgreSQL", &took, "", "", "< 5 ms");
+    table::row("stats: a stored day, PostgreSQL", &took, "", "", "< 5 ms");
 }
 
 /// Batches of 1,000, each flushed, and a bare loop that writes the same rows.
@@ -84,7 +91,7 @@ pub(crate) fn ingest() {
         bare.push(rows.len() as f64 / against);
         ratios.push(against / took);
     }
-    print(
+    table::row(
         "ingest: events in batches of 1,000, fsync, PostgreSQL",
         &format!("{:.0} k/s", median(ours) / 1e3),
         &format!("{:.0} k/s", median(bare) / 1e3),

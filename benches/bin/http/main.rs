@@ -13,9 +13,10 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use presence_benches::{
-    load::{End, Kind, Plan, Tally, Workload, run},
+    load::{Kind, Plan, once, whole},
     process,
     server::{Program, Server, beside, on_core},
+    table::{self, median},
 };
 
 const PAIRS: usize = 5;
@@ -60,7 +61,7 @@ fn main() -> io::Result<()> {
         return Err(io::Error::other(format!("there is no core {}", options.load_core)));
     }
     let bench = Bench { core: options.server_core };
-    println!("{:58} {:>14} {:>14} {:>8}  goal", "", "ours", "against", "ratio");
+    table::head();
     for part in Part::value_variants() {
         if !options.parts.is_empty() && !options.parts.contains(part) {
             continue;
@@ -76,20 +77,11 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn print(name: &str, ours: &str, against: &str, ratio: &str, goal: &str) {
-    println!("{name:58} {ours:>14} {against:>14} {ratio:>8}  {goal}");
-}
-
 /// Says what goes on, on standard error.
 fn progress(text: &str) {
     eprint!("\r{text:100}\r");
     // Progress that cannot be shown is no reason to end.
     let _ = io::stderr().flush();
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// What one side of a pair came to.
@@ -123,17 +115,17 @@ impl Pairs {
 
     fn print_rates(&self, name: &str, goal: &str) {
         let (ours, other, ratio) = self.medians(|figures| figures.rate);
-        print(name, &per_second(ours), &per_second(other), &format!("{ratio:.2}"), goal);
+        table::row(name, &per_second(ours), &per_second(other), &format!("{ratio:.2}"), goal);
     }
 
     fn print_cpu(&self, name: &str) {
         let (ours, other, ratio) = self.medians(|figures| figures.cpu);
-        print(name, &format!("{ours:.2} us"), &format!("{other:.2} us"), &format!("{ratio:.2}"), "");
+        table::row(name, &format!("{ours:.2} us"), &format!("{other:.2} us"), &format!("{ratio:.2}"), "");
     }
 
     fn print_latency(&self, name: &str, figure: impl Fn(&Figures) -> f64) {
         let (ours, other, ratio) = self.medians(figure);
-        print(name, &format!("{ours:.0} us"), &format!("{other:.0} us"), &format!("{ratio:.2}"), "");
+        table::row(name, &format!("{ours:.0} us"), &format!("{other:.0} us"), &format!("{ratio:.2}"), "");
     }
 }
 
@@ -146,7 +138,7 @@ impl Bench {
     fn heartbeat(&self) -> io::Result<()> {
         let (ours, bare) = (self.start(Program::Memory)?, self.start(Program::Handlers)?);
         let plan = |server: &Server| plan(server, Kind::Heartbeat, 10_000, 32);
-        all(&plan(&ours))?;
+        once(&plan(&ours))?;
         let pairs = pairs("a heartbeat", || measure(&ours, &plan(&ours)), || measure(&bare, &plan(&bare)))?;
         pairs.print_rates("a heartbeat against a bare typed handler, 32 clients", ">= 0.75 (aim 0.9)");
         pairs.print_cpu("the same: processor time of the server");
@@ -174,7 +166,7 @@ impl Bench {
                 plan
             };
             progress(&format!("{name}: a million are made known"));
-            all(&plan(&ours))?;
+            once(&plan(&ours))?;
             let pairs = pairs(name, || measure(&ours, &plan(&ours)), || measure(&bare, &plan(&bare)))?;
             pairs.print_rates(name, goal);
             pairs.print_cpu("the same: processor time of the server for each");
@@ -203,14 +195,14 @@ impl Bench {
     fn activity_watch(&self) -> io::Result<()> {
         let server = self.start(Program::Sqlite)?;
         let plan = plan(&server, Kind::Heartbeat, 10_000, 16);
-        all(&plan)?;
+        once(&plan)?;
         let mut rates = Vec::new();
         for pair in 1..=PAIRS {
             progress(&format!("heartbeats of 16 clients: {pair} of {PAIRS}"));
             rates.push(measure(&server, &plan)?.rate);
         }
         let rate = median(rates);
-        print(
+        table::row(
             "heartbeats of 16 clients against ActivityWatch, as quoted",
             &per_second(rate),
             &per_second(ACTIVITY_WATCH),
@@ -224,11 +216,11 @@ impl Bench {
     fn memory(&self) -> io::Result<()> {
         let server = self.start(Program::Sqlite)?;
         progress("a million users come online");
-        all(&plan(&server, Kind::Heartbeats, MILLION, 16))?;
+        once(&plan(&server, Kind::Heartbeats, MILLION, 16))?;
         idle(&server);
         let resident = process::resident(server.pid()).map_or(f64::NAN, |bytes| bytes as f64);
         let mib = format!("{:.0} MiB", resident / 1_048_576.0);
-        print("memory of an idle server with 1 M live users", &mib, "", "", "< 300 MiB");
+        table::row("memory of an idle server with 1 M live users", &mib, "", "", "< 300 MiB");
         Ok(())
     }
 
@@ -251,38 +243,15 @@ fn pairs(
 }
 
 fn plan(server: &Server, kind: Kind, users: u64, clients: u64) -> Plan {
-    let workload = Workload {
-        kind,
-        users,
-        batch: 1000,
-        anonymous: false,
-        host: server.address.to_string(),
-        prefix: String::new(),
-        headers: Vec::new(),
-    };
-    Plan { address: server.address, workload, clients, rate: None, end: End::After(TIME), threads: 1 }
+    Plan::closed(server.address, kind, users, clients, TIME)
 }
 
 fn measure(server: &Server, plan: &Plan) -> io::Result<Figures> {
     let before = server.cpu();
-    let tally = complete(run(plan)?)?;
+    let tally = whole(plan)?;
     let cpu = (server.cpu() - before) * 1e6 / tally.items.max(1) as f64;
     let micros = |part| tally.latency.quantile(part).as_secs_f64() * 1e6;
     Ok(Figures { rate: tally.rate(), cpu, p50: micros(0.5), p99: micros(0.99) })
-}
-
-/// Each request of the plan once, before anything is measured.
-fn all(plan: &Plan) -> io::Result<Tally> {
-    complete(run(&Plan { end: End::Once, ..plan.clone() })?)
-}
-
-/// Figures of answers that were none would be worth nothing.
-fn complete(tally: Tally) -> io::Result<Tally> {
-    if tally.refused.is_empty() {
-        Ok(tally)
-    } else {
-        Err(io::Error::other(format!("answers without success: {:?}", tally.refused)))
-    }
 }
 
 /// Waits until the server has done nothing for two seconds.
