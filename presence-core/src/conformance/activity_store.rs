@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use super::{
     Activities,
     case::{at, user},
+    checkpoint_query::pages_without_gaps,
 };
 use crate::{
     ActiveUsers, Appended, DayMark, DayMarks, EventId, EventLog, EventName, EventProperties, EventRank,
@@ -513,19 +514,7 @@ pub async fn an_export_holds_sightings_and_events(store: &dyn Activities) {
     assert_eq!(everything[2], Record::Sighting(sent[0].sighting.clone().expect("counted")));
     let Record::Event(first) = &everything[4] else { panic!("{:?}", everything[4]) };
     assert_eq!((&first.properties, first.at), (&sent[0].properties, at(10)));
-    for limit in 1..=8 {
-        let (mut read, mut after) = (Vec::new(), None);
-        loop {
-            let page = store.export(&alice, after, limit).await.expect("a store that works");
-            after = page.last().map(Record::place);
-            let is_last = page.len() < limit;
-            read.extend(page);
-            if is_last {
-                break;
-            }
-        }
-        assert_eq!(read, everything, "in pages of {limit}");
-    }
+    pages_without_gaps(store, &alice, &everything).await;
     for record in everything {
         let line = serde_json::to_string(&record).expect("JSON");
         assert_eq!(serde_json::from_str::<Record>(&line).expect("a record"), record, "{line}");

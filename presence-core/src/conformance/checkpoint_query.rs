@@ -4,7 +4,7 @@ use super::{
     Timelines,
     case::{at, commit, instants, row, rows, session, user, write},
 };
-use crate::{EventId, Fingerprint, Place, Record, Request, Row, StateType, Window};
+use crate::{EventId, Fingerprint, Place, Record, Request, Row, StateType, UserId, Window};
 
 fn window(from: i64, to: i64) -> Window {
     Window::new(at(from), at(to)).expect("in order")
@@ -99,6 +99,23 @@ pub async fn history_is_newest_first_and_pages_without_gaps(store: &dyn Timeline
     assert_eq!(store.history(&user("nobody"), Window::all(), None, 9).await.expect("a store that works"), []);
 }
 
+/// Reads an export in pages of every size, up to one that holds it with room to spare.
+pub(super) async fn pages_without_gaps(store: &dyn Timelines, user: &UserId, everything: &[Record]) {
+    for limit in 1..=everything.len().saturating_add(1) {
+        let (mut read, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.export(user, after, limit).await.expect("a store that works");
+            after = page.last().map(Record::place);
+            let is_last = page.len() < limit;
+            read.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(read, everything, "in pages of {limit}");
+    }
+}
+
 /// See [`CheckpointQuery::export`](crate::CheckpointQuery::export).
 pub async fn an_export_holds_everything_and_pages_without_gaps(store: &dyn Timelines) {
     let request = |name: &str| Request {
@@ -123,18 +140,6 @@ pub async fn an_export_holds_everything_and_pages_without_gaps(store: &dyn Timel
     assert_eq!(everything[0], Record::Session(session(store, "alice").await));
     assert_eq!(everything[1], Record::Total { state: StateType::Idle, duration_ms: 7 });
     assert_eq!(everything[6], Record::Request { request: request("a"), checkpoint: ids[1] });
-    for limit in 1..=9 {
-        let (mut read, mut after) = (Vec::new(), None);
-        loop {
-            let page = store.export(&user("alice"), after, limit).await.expect("a store that works");
-            after = page.last().map(Record::place);
-            let is_last = page.len() < limit;
-            read.extend(page);
-            if is_last {
-                break;
-            }
-        }
-        assert_eq!(read, everything, "in pages of {limit}");
-    }
+    pages_without_gaps(store, &user("alice"), &everything).await;
     assert_eq!(store.export(&user("nobody"), None, 9).await.expect("a store that works"), []);
 }

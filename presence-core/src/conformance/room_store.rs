@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use super::{
     Rooms,
     case::{at, user},
+    checkpoint_query::pages_without_gaps,
 };
 use crate::{
     Action, AdminAction, Batch, ChatMessage, ChatText, Epoch, Lease, NewRoom, Nickname, Part, Place,
@@ -608,19 +609,7 @@ pub async fn an_export_holds_what_rooms_know(store: &dyn Rooms) {
     assert_eq!(stay.what, session(1, "alice", 2000, Some(2400)));
     let Record::RoomMessage(message) = &everything[6] else { panic!("{:?}", everything[6]) };
     assert_eq!(message.what, super::room_store::message(1, "alice", 2100));
-    for limit in 1..=11 {
-        let (mut read, mut after) = (Vec::new(), None);
-        loop {
-            let page = store.export(&alice, after, limit).await.expect("a store that works");
-            after = page.last().map(Record::place);
-            let is_last = page.len() < limit;
-            read.extend(page);
-            if is_last {
-                break;
-            }
-        }
-        assert_eq!(read, everything, "in pages of {limit}");
-    }
+    pages_without_gaps(store, &alice, &everything).await;
     for record in everything {
         let line = serde_json::to_string(&record).expect("JSON");
         assert_eq!(serde_json::from_str::<Record>(&line).expect("a record"), record, "{line}");
