@@ -209,8 +209,7 @@ fn export(
         after if !is_in_rooms(after) => page.events("")?,
         _ => {}
     }
-    let room = page.room();
-    page.records.extend(room_records::records(conn, user, after, room)?);
+    room_records::fill(&mut page, after)?;
     Ok(page.records)
 }
 
@@ -224,15 +223,16 @@ fn is_in_rooms(after: Option<&Place>) -> bool {
 }
 
 /// A page of an export that fills up kind by kind.
-struct Page<'a> {
-    conn: &'a Connection,
-    user: &'a UserId,
+pub(crate) struct Page<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) user: &'a UserId,
     limit: usize,
-    records: Vec<Record>,
+    pub(crate) records: Vec<Record>,
 }
 
 impl Page<'_> {
-    fn room(&self) -> usize {
+    /// How many records there is room for.
+    pub(crate) fn room(&self) -> usize {
         self.limit.saturating_sub(self.records.len())
     }
 

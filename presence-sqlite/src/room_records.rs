@@ -1,9 +1,10 @@
 //! What rooms know of a user, for an export.
 
-use presence_core::{AdminAction, InRoom, Place, Record, RoomId, UserId};
-use rusqlite::{Connection, Row, params};
+use presence_core::{AdminAction, InRoom, Place, Record, RoomId};
+use rusqlite::{Row, params};
 
 use crate::{
+    checkpoint_query::Page,
     codec::{self, action_columns, message_columns, room_session_columns},
     error::Fault,
 };
@@ -34,14 +35,8 @@ pub(crate) const SUFFERED: &str = concat!(
      ORDER BY room_id, number LIMIT ?4"
 );
 
-/// At most `limit` records after a place: roles, sessions, messages, and what administrators did.
-pub(crate) fn records(
-    conn: &Connection,
-    user: &UserId,
-    after: Option<&Place>,
-    limit: usize,
-) -> Result<Vec<Record>, Fault> {
-    let mut page = Page { conn, user, limit, records: Vec::new() };
+/// Fills a page with records after a place: roles, sessions, messages, and what administrators did.
+pub(crate) fn fill(page: &mut Page<'_>, after: Option<&Place>) -> Result<(), Fault> {
     // Whatever stands before rooms stands before all of them; no room has an empty id.
     let (kind, room, number) = match after {
         Some(Place::RoomRole(room, role)) => {
@@ -63,22 +58,10 @@ pub(crate) fn records(
     if kind <= 2 {
         page.messages(from(2))?;
     }
-    page.actions(from(3))?;
-    Ok(page.records)
-}
-
-struct Page<'a> {
-    conn: &'a Connection,
-    user: &'a UserId,
-    limit: usize,
-    records: Vec<Record>,
+    page.actions(from(3))
 }
 
 impl Page<'_> {
-    fn left(&self) -> usize {
-        self.limit.saturating_sub(self.records.len())
-    }
-
     /// The rows of a statement after a room and a number.
     fn rows<T>(
         &self,
@@ -87,10 +70,10 @@ impl Page<'_> {
         read: impl Fn(&Row<'_>) -> Result<T, Fault>,
     ) -> Result<Vec<T>, Fault> {
         let mut found = Vec::new();
-        if self.left() > 0 {
+        if self.room() > 0 {
             let mut page = self.conn.prepare_cached(sql)?;
             let mut rows =
-                page.query(params![self.user.as_str(), room, number, codec::limit(self.left())])?;
+                page.query(params![self.user.as_str(), room, number, codec::limit(self.room())])?;
             while let Some(row) = rows.next()? {
                 found.push(read(row)?);
             }
@@ -100,7 +83,7 @@ impl Page<'_> {
 
     fn roles(&mut self, room: &str, role: &str) -> Result<(), Fault> {
         let mut page = self.conn.prepare_cached(ROLES)?;
-        let mut rows = page.query(params![self.user.as_str(), room, role, codec::limit(self.left())])?;
+        let mut rows = page.query(params![self.user.as_str(), room, role, codec::limit(self.room())])?;
         while let Some(row) = rows.next()? {
             self.records.push(Record::RoomRole {
                 room_id: codec::room_id(row, 2, "room_roles.room_id")?,
@@ -140,7 +123,7 @@ impl Page<'_> {
         let place =
             |action: &InRoom<AdminAction>| -> (RoomId, i64) { (action.room_id.clone(), action.what.number) };
         actions.sort_unstable_by_key(place);
-        self.records.extend(actions.into_iter().take(self.left()).map(Record::AdminAction));
+        self.records.extend(actions.into_iter().take(self.room()).map(Record::AdminAction));
         Ok(())
     }
 }
