@@ -19,7 +19,8 @@ use presence_sqlx::{
 };
 
 use crate::support::{
-    another_connection, at, config, connect, event, fresh, until_it_waits_for, until_it_waits_for_a_row, user,
+    another_connection, at, connect, event, fresh, half_an_erasure, until_it_waits_for,
+    until_it_waits_for_a_row, user,
 };
 
 #[expect(dead_code, reason = "its main runs as a program, below")]
@@ -126,22 +127,14 @@ async fn an_event_that_somebody_else_is_storing_is_waited_for() {
 #[tokio::test]
 async fn an_append_that_waited_for_an_erasure_sees_it() {
     let (store, database) = fresh().await;
-    // The tombstone that an erasure of alice writes: of another store that has the same key.
-    let twin = config(database.url()).schema("twin");
-    PostgresStore::connect(twin.clone()).await.unwrap();
-    database.psql("UPDATE twin.store_meta SET erasure_key = (SELECT erasure_key FROM presence.store_meta)");
-    PostgresStore::connect(twin).await.unwrap().erase(&user("alice"), at(2000)).await.unwrap();
-
-    // An erasure on another node, held open in its middle.
-    let mut other = another_connection(&database).await;
-    other.execute("BEGIN; LOCK TABLE erased_users IN EXCLUSIVE MODE").await.unwrap();
+    let erasure = half_an_erasure(&database).await;
     let late = tokio::spawn({
         let store = store.clone();
         let alice = |id, secs| event(id, "phone-4711", Some("alice"), secs);
         async move { store.append(vec![alice("a", 1999), alice("b", 2000), alice("c", 2001)]).await }
     });
     until_it_waits_for("erased_users", &late, &database).await;
-    other.execute("INSERT INTO erased_users SELECT * FROM twin.erased_users; COMMIT").await.unwrap();
+    erasure.end().await;
     assert_eq!(late.await.unwrap().unwrap(), [Appended::Erased, Appended::Erased, Appended::Stored]);
     assert_eq!(events(&store).await, 1);
 }

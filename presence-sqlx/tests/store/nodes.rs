@@ -7,11 +7,11 @@ use presence_core::{
     CheckpointQuery, CheckpointStore, ClosedDay, Commit, Context, Envelope, Fold, LiveSet, ManualClock, Mark,
     Member, NewCheckpoint, Outcome, Row, Seen, Source, StateType, SummaryCache, Tracker, Version, Window,
 };
-use presence_sqlx::{PostgresStore, sqlx::Executor};
+use presence_sqlx::sqlx::Executor;
 
 use crate::support::{
-    self, another_connection, ask, at, beat, commit, config, connect, fresh, row, until_it_waits_for,
-    until_it_waits_for_a_row, user, version,
+    self, another_connection, ask, at, beat, commit, connect, fresh, half_an_erasure, row,
+    until_it_waits_for, until_it_waits_for_a_row, user, version,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,21 +116,13 @@ async fn batches_that_meet_in_any_order_never_block_each_other() {
 #[tokio::test]
 async fn a_commit_that_waited_for_an_erasure_sees_it() {
     let (store, database) = fresh().await;
-    // The tombstone that an erasure of alice writes: of another store that has the same key.
-    let twin = config(database.url()).schema("twin");
-    PostgresStore::connect(twin.clone()).await.unwrap();
-    database.psql("UPDATE twin.store_meta SET erasure_key = (SELECT erasure_key FROM presence.store_meta)");
-    PostgresStore::connect(twin).await.unwrap().erase(&user("alice"), at(2000)).await.unwrap();
-
-    // An erasure on another node, held open in its middle.
-    let mut other = another_connection(&database).await;
-    other.execute("BEGIN; LOCK TABLE erased_users IN EXCLUSIVE MODE").await.unwrap();
+    let erasure = half_an_erasure(&database).await;
     let late = tokio::spawn({
         let store = store.clone();
         async move { store.commit(vec![commit("alice", None, row("Working", 1000))]).await }
     });
     until_it_waits_for("erased_users", &late, &database).await;
-    other.execute("INSERT INTO erased_users SELECT * FROM twin.erased_users; COMMIT").await.unwrap();
+    erasure.end().await;
     assert_eq!(late.await.unwrap().unwrap(), [Outcome::Conflict]);
     assert_eq!(store.load(vec![ask("alice", 0)]).await.unwrap()[0].erased_at, Some(at(2000)));
 }

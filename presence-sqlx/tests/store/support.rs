@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use presence_core::{
-    ActivityPolicy, Ask, Beat, ClientEvent, Commit, EventId, EventName, EventProperties, Fingerprint,
-    InstallId, NewCheckpoint, NewEvent, Outcome, Request, Row, Session, Source, StateType, Timestamp, UserId,
-    Version,
+    ActivityPolicy, Ask, Beat, CheckpointStore, ClientEvent, Commit, EventId, EventName, EventProperties,
+    Fingerprint, InstallId, NewCheckpoint, NewEvent, Outcome, Request, Row, Session, Source, StateType,
+    Timestamp, UserId, Version,
 };
 use presence_postgres_testing::Database;
 use presence_sqlx::{
     PostgresConfig, PostgresStore,
-    sqlx::{Connection, PgConnection},
+    sqlx::{Connection, Executor, PgConnection},
 };
 use tokio::task::JoinHandle;
 
@@ -30,6 +30,28 @@ pub(crate) async fn fresh() -> (Arc<PostgresStore>, Database) {
 /// A connection of somebody else, who sees the same tables.
 pub(crate) async fn another_connection(database: &Database) -> PgConnection {
     PgConnection::connect_with(&config(database.url()).connect_options()).await.expect("a connection")
+}
+
+/// An erasure of alice at 2000 on another node, held open in its middle.
+pub(crate) struct HalfAnErasure(PgConnection);
+
+pub(crate) async fn half_an_erasure(database: &Database) -> HalfAnErasure {
+    // The tombstone that it writes: of another store that has the same key.
+    let twin = config(database.url()).schema("twin");
+    PostgresStore::connect(twin.clone()).await.expect("a store");
+    database.psql("UPDATE twin.store_meta SET erasure_key = (SELECT erasure_key FROM presence.store_meta)");
+    let twin = PostgresStore::connect(twin).await.expect("a store");
+    twin.erase(&user("alice"), at(2000)).await.expect("an erasure");
+    let mut other = another_connection(database).await;
+    other.execute("BEGIN; LOCK TABLE erased_users IN EXCLUSIVE MODE").await.expect("a lock");
+    HalfAnErasure(other)
+}
+
+impl HalfAnErasure {
+    pub(crate) async fn end(mut self) {
+        let end = "INSERT INTO erased_users SELECT * FROM twin.erased_users; COMMIT";
+        self.0.execute(end).await.expect("an end");
+    }
 }
 
 /// Ends all connections to the database; says how many there were.
