@@ -183,6 +183,17 @@ pub(crate) struct Changed {
     changed: bool,
 }
 
+/// Has what an operator does to the user of the path carried out.
+async fn moderate(
+    state: &AppState,
+    segments: &Segments,
+    order: impl FnOnce(Asker, UserId) -> Command,
+) -> Result<Json<Changed>, Problem> {
+    let (id, user_id) = (room_id(segments)?, user_id(segments)?);
+    let changed = command(state, &id, order(Asker::Operator, user_id)).await?;
+    Ok(Json(Changed { changed }))
+}
+
 /// Who is to moderate a room.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewAdmins {
@@ -222,9 +233,7 @@ pub(crate) async fn set_admins(
     ),
 )]
 pub(crate) async fn ban(State(state): State<AppState>, segments: Segments) -> Result<Json<Changed>, Problem> {
-    let (id, user_id) = (room_id(&segments)?, user_id(&segments)?);
-    let changed = command(&state, &id, Command::Ban { by: Asker::Operator, user_id }).await?;
-    Ok(Json(Changed { changed }))
+    moderate(&state, &segments, |by, user_id| Command::Ban { by, user_id }).await
 }
 
 /// Lets a user who was banned in again.
@@ -240,9 +249,7 @@ pub(crate) async fn unban(
     State(state): State<AppState>,
     segments: Segments,
 ) -> Result<Json<Changed>, Problem> {
-    let (id, user_id) = (room_id(&segments)?, user_id(&segments)?);
-    let changed = command(&state, &id, Command::Unban { by: Asker::Operator, user_id }).await?;
-    Ok(Json(Changed { changed }))
+    moderate(&state, &segments, |by, user_id| Command::Unban { by, user_id }).await
 }
 
 /// Silences a user for as long as the room lives.
@@ -258,9 +265,7 @@ pub(crate) async fn mute(
     State(state): State<AppState>,
     segments: Segments,
 ) -> Result<Json<Changed>, Problem> {
-    let (id, user_id) = (room_id(&segments)?, user_id(&segments)?);
-    let changed = command(&state, &id, Command::Mute { by: Asker::Operator, user_id }).await?;
-    Ok(Json(Changed { changed }))
+    moderate(&state, &segments, |by, user_id| Command::Mute { by, user_id }).await
 }
 
 /// Takes a member out of a room, who may come back.
@@ -276,9 +281,7 @@ pub(crate) async fn kick(
     State(state): State<AppState>,
     segments: Segments,
 ) -> Result<Json<Changed>, Problem> {
-    let (id, user_id) = (room_id(&segments)?, user_id(&segments)?);
-    let changed = command(&state, &id, Command::Kick { by: Asker::Operator, user_id }).await?;
-    Ok(Json(Changed { changed }))
+    moderate(&state, &segments, |by, user_id| Command::Kick { by, user_id }).await
 }
 
 /// Something to tell the members of a room.
