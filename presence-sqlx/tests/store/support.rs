@@ -74,7 +74,11 @@ pub(crate) async fn until_it_waits_for_a_row<T>(count: usize, task: &JoinHandle<
 }
 
 async fn until_waiting<T>(count: usize, which: &str, task: &JoinHandle<T>, database: &Database) {
-    let waiting = format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND {which}");
+    // The locks of all databases are listed, and other tests use theirs at the same time.
+    let waiting = format!(
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+         WHERE datname = current_database() AND NOT granted AND {which}"
+    );
     while database.psql(&waiting) != count.to_string() {
         assert!(!task.is_finished(), "it waits");
         tokio::task::yield_now().await;
