@@ -1,10 +1,11 @@
 //! What leaves the building: facts for others, tagged and versioned.
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::{RoomId, RoomName, RoomStats, Source, StateType, Timestamp, UserId, Version};
+use crate::{ActiveUsers, RoomId, RoomName, RoomStats, Source, StateType, Timestamp, UserId, Version};
 
-/// Something that happened to a user's timeline, or in a room.
+/// Something that happened to a user's timeline, in a room, or to the figures of a day.
 ///
 /// Written as JSON with a `kind`; new kinds and new members may come, so readers ignore what
 /// they do not know.
@@ -104,4 +105,89 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// The people of a day were counted.
+    DauCalculated {
+        /// The local day.
+        day: NaiveDate,
+        /// How often it was counted: with the day it names the event.
+        version: i64,
+        /// How many, and where.
+        #[serde(flatten)]
+        active: ActiveUsers,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Event {
+    /// What its order belongs to: events of one key reach a sink in the order in which they happened. `u:` and a user,
+    /// `r:` and a room, or `d:` and a day.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::StateChanged { user, .. } | Self::TimelineCorrected { user, .. } => format!("u:{user}"),
+            Self::RoomCreated { room, .. }
+            | Self::RoomClosed { room, .. }
+            | Self::UserJoined { room, .. }
+            | Self::UserLeft { room, .. } => format!("r:{room}"),
+            Self::DauCalculated { day, .. } => format!("d:{day}"),
+        }
+    }
+
+    /// It as JSON.
+    pub(crate) fn to_body(&self) -> String {
+        // Its maps have text as keys, so it always serialises.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// When it happened. For a correction, the first instant that is told otherwise.
+    #[must_use]
+    pub const fn at(&self) -> Timestamp {
+        match self {
+            Self::StateChanged { at, .. }
+            | Self::TimelineCorrected { from: at, .. }
+            | Self::RoomCreated { at, .. }
+            | Self::RoomClosed { at, .. }
+            | Self::UserJoined { at, .. }
+            | Self::UserLeft { at, .. }
+            | Self::DauCalculated { at, .. } => *at,
+        }
+    }
+
+    /// The users it names.
+    #[must_use]
+    pub fn users(&self) -> &[UserId] {
+        match self {
+            Self::StateChanged { user, .. }
+            | Self::TimelineCorrected { user, .. }
+            | Self::UserJoined { user, .. }
+            | Self::UserLeft { user, .. } => std::slice::from_ref(user),
+            Self::RoomCreated { admins, .. } => admins,
+            Self::RoomClosed { .. } | Self::DauCalculated { .. } => &[],
+        }
+    }
+
+    /// What is left of it where users may have been erased at or after it.
+    #[must_use]
+    pub fn unerased(self, mut erased_at: impl FnMut(&UserId) -> Option<Timestamp>) -> Option<Self> {
+        let is_erased = |user: &&UserId| erased_at(user).is_some_and(|erased_at| erased_at >= self.at());
+        let erased: Vec<_> = self.users().iter().filter(is_erased).cloned().collect();
+        erased.iter().try_fold(self, |event, user| event.without(user))
+    }
+
+    /// What is left of it when a user is erased: nothing of an event about that user; others name the user no more.
+    #[must_use]
+    pub fn without(self, erased: &UserId) -> Option<Self> {
+        match self {
+            Self::StateChanged { ref user, .. }
+            | Self::TimelineCorrected { ref user, .. }
+            | Self::UserJoined { ref user, .. }
+            | Self::UserLeft { ref user, .. } => (user != erased).then_some(self),
+            Self::RoomCreated { room, room_name, mut admins, at } => {
+                admins.retain(|admin| admin != erased);
+                Some(Self::RoomCreated { room, room_name, admins, at })
+            }
+            Self::RoomClosed { .. } | Self::DauCalculated { .. } => Some(self),
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod error;
 mod event;
 mod id;
 mod memory;
+mod outbox;
 mod policy;
 mod ports;
 mod room;
@@ -37,6 +38,12 @@ pub use {
         live_set::{Changes, InstallRef, MemberRef, MemoryLiveSet, SeenRef, UserRef},
         store::MemoryStore,
     },
+    outbox::{
+        kind::EventKind,
+        letter::{DeadLetter, Letter, SinkBooks},
+        retry::RetryPolicy,
+        subscriptions::{Outgoing, SinkName, Subscribed, Subscriptions},
+    },
     policy::Policy,
     ports::{
         activity_query::{ActivityQuery, StoredDay},
@@ -45,8 +52,11 @@ pub use {
         checkpoint_store::{CheckpointStore, Erasure},
         clock::{Clock, ManualClock},
         live_set::{LiveSet, Seen},
+        outbox::{Claim, Outbox, OutboxQuery},
+        room_feed::{Behind, Feed, RoomFeed},
         room_query::{Part, RoomQuery},
         room_store::{RetiredRooms, RoomStore},
+        sink::{Delivered, Delivery, Sink, SinkError},
         snapshot_store::SnapshotStore,
         summary_cache::SummaryCache,
     },
@@ -70,6 +80,7 @@ pub use {
         heartbeat::{Heartbeat, HeartbeatRef, Taken},
         page::{Cursor, Page},
         recorded::Recorded,
+        relay::{Relay, Step},
         rooms::{Opening, RoomHistory, Rooms, Settled},
         summaries::Summarised,
         tracker::{Sweep, Tracker},

@@ -10,6 +10,7 @@ async fn fresh() -> (Arc<MemoryStore>, ()) {
 }
 
 presence_core::conformance_tests!(fresh, block_on);
+presence_core::outbox_tests!(fresh, block_on);
 presence_core::room_tests!(fresh, block_on);
 
 /// The promises that a port makes: the names in backticks at the head of the items under `# Contract`.
@@ -40,7 +41,9 @@ fn every_promise_has_its_case_and_every_case_its_promise() {
         ("checkpoint_store", include_str!("../src/ports/checkpoint_store.rs")),
         ("checkpoint_query", include_str!("../src/ports/checkpoint_query.rs")),
         ("live_set", include_str!("../src/ports/live_set.rs")),
+        ("outbox", include_str!("../src/ports/outbox.rs")),
         ("room_store", include_str!("../src/ports/room_store.rs")),
+        ("room_feed", include_str!("../src/ports/room_feed.rs")),
         ("room_query", include_str!("../src/ports/room_query.rs")),
         ("summary_cache", include_str!("../src/ports/summary_cache.rs")),
     ] {

@@ -8,7 +8,7 @@ use presence_core::{
 };
 use rusqlite::{Connection, params};
 
-use crate::{SqliteStore, append, codec, error::Fault, job::After};
+use crate::{SqliteStore, append, codec, error::Fault, job::After, outbox};
 
 pub(crate) const STALE: &str = concat!(
     "SELECT ",
@@ -86,7 +86,14 @@ impl ActivityStore for SqliteStore {
     }
 
     async fn save(&self, figures: Figures) -> Result<bool, StoreError> {
-        self.write(2, After::Nothing, move |writer| save(&writer.conn, &figures)).await
+        self.write(2, After::Nothing, move |writer| {
+            let is_saved = save(&writer.conn, &figures)?;
+            if is_saved {
+                outbox::tell(writer, &figures.events, figures.calculated_at)?;
+            }
+            Ok(is_saved)
+        })
+        .await
     }
 
     async fn retire(&self, before: Horizon, limit: usize) -> Result<Retired, StoreError> {
@@ -150,7 +157,7 @@ fn show(
     Ok((fold, None))
 }
 
-fn save(conn: &Connection, Figures { mark, active, calculated_at }: &Figures) -> Result<bool, Fault> {
+fn save(conn: &Connection, Figures { mark, active, calculated_at, .. }: &Figures) -> Result<bool, Fault> {
     let day = mark.day.to_string();
     if day < kept_from(conn)? {
         return Ok(false);

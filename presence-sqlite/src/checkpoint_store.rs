@@ -12,7 +12,7 @@ use crate::{
     commit,
     error::Fault,
     job::After,
-    load, room_store,
+    load, outbox, room_store,
     summary_cache::{ERASE_MARK, ERASE_SUMMARIES},
     writer::Writer,
 };
@@ -91,6 +91,7 @@ fn erase(writer: &mut Writer, user: &UserId, at: Timestamp) -> Result<Erasure, F
     }
     let events = activity_store::erase(conn, user)?;
     let (messages, room_sessions) = room_store::erase(conn, user)?;
+    outbox::erase(conn, user)?;
     writer.eraser.forget(conn, user, at)?;
     Ok(Erasure { checkpoints, requests, events, messages, room_sessions })
 }

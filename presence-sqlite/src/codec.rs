@@ -45,7 +45,7 @@ macro_rules! event_columns {
 macro_rules! room_columns {
     () => {
         "id, name, created_at, closed_at, current_users, peak_users, total_joins, last_seq, last_action,
-         last_message_at, alive_at, lease_node, lease_epoch, lease_until"
+         last_message_at, alive_at, lease_node, lease_epoch, lease_until, last_end"
     };
 }
 /// The columns that [`message`] reads.
@@ -217,6 +217,7 @@ pub(crate) fn room(row: &Row<'_>) -> Result<StoredRoom, Fault> {
             stats: RoomStats { current_users: number(4)?, peak_users: number(5)?, total_joins: number(6)? },
             last_seq: row.get(7)?,
             last_action: row.get(8)?,
+            last_end: row.get(14)?,
             last_message_at: known_timestamp(row, 9, "rooms.last_message_at")?,
         },
         alive_at: timestamp(row, 10, "rooms.alive_at")?,

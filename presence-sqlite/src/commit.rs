@@ -7,6 +7,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use crate::{
     error::Fault,
+    outbox,
     summary_cache::Forget,
     writer::{Counters, Writer},
 };
@@ -38,12 +39,20 @@ pub(crate) fn weight(commits: &[Commit]) -> usize {
 /// Applies commits in order; each for itself, all in the transaction that is open.
 pub(crate) fn apply(writer: &mut Writer, commits: &[Commit]) -> Result<Vec<Outcome>, Fault> {
     let mut counters = writer.counters;
+    let wanted = writer.wanted.get();
     let mut tables = Tables::new(&writer.conn)?;
     let outcomes = commits.iter().map(|commit| {
         let Writer { conn, eraser, .. } = &*writer;
         let is_erased_since =
             commit.expected.is_none() && eraser.fence(conn, &commit.session.user)? != commit.erased_at;
-        if is_erased_since { Ok(Outcome::Conflict) } else { tables.apply(commit, &mut counters) }
+        if is_erased_since {
+            return Ok(Outcome::Conflict);
+        }
+        let outcome = tables.apply(commit, &mut counters)?;
+        if outcome != Outcome::Conflict && !wanted.is_empty() {
+            outbox::keep(conn, &wanted, &mut counters.outbox_number, &commit.events, commit.decided_at)?;
+        }
+        Ok(outcome)
     });
     let outcomes = outcomes.collect();
     drop(tables);

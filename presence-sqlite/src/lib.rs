@@ -17,11 +17,13 @@ mod live_set;
 mod load;
 mod lock;
 mod migrate;
+mod outbox;
 #[cfg(test)]
 mod plans;
 mod queue;
 mod readers;
 mod room_batch;
+mod room_feed;
 mod room_query;
 mod room_records;
 mod room_store;

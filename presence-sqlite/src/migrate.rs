@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 3, name: "activity", sql: include_str!("../migrations/003_activity.sql") },
     Migration { version: 4, name: "rooms", sql: include_str!("../migrations/004_rooms.sql") },
+    Migration { version: 5, name: "outbox", sql: include_str!("../migrations/005_outbox.sql") },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS _presence_migrations (
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     const NEXT: Migration =
-        Migration { version: 5, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
+        Migration { version: 6, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
 
     #[test]
     fn migrating_again_changes_nothing() {
@@ -105,7 +106,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn).unwrap();
         apply(&mut conn, &NEXT).unwrap();
-        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 5, known: 4 })));
+        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 6, known: 5 })));
     }
 
     #[test]
@@ -114,5 +115,26 @@ mod tests {
         migrate(&mut conn).unwrap();
         let altered = Migration { version: 1, name: "checkpoints", sql: "SELECT 1" };
         assert!(matches!(apply(&mut conn, &altered), Err(OpenError::Altered { version: 1 })));
+    }
+
+    #[test]
+    fn stays_that_ended_before_they_were_numbered_have_numbers() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        run(&mut conn, &MIGRATIONS[..4]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO rooms (id, name, created_at, last_action, alive_at)
+             VALUES ('lobby', 'Lobby', 1, 1, 9), ('other', 'Other', 1, 1, 9);
+             INSERT INTO room_sessions (room_id, number, user_id, nickname, join_time, leave_time)
+             VALUES ('lobby', 1, 'alice', 'A', 1, 5), ('lobby', 2, 'bob', 'B', 2, 4), ('lobby', 3, 'carol', 'C', 3, NULL)",
+        )
+        .unwrap();
+        migrate(&mut conn).unwrap();
+        let mut ends = conn.prepare("SELECT number, end_number FROM room_sessions ORDER BY number").unwrap();
+        let ends = ends.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let ends: Vec<(i64, Option<i64>)> = ends.map(Result::unwrap).collect();
+        assert_eq!(ends, [(1, Some(2)), (2, Some(1)), (3, None)]);
+        let mut last = conn.prepare("SELECT last_end FROM rooms ORDER BY id").unwrap();
+        let last: Vec<i64> = last.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(last, [2, 0]);
     }
 }

@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use crate::{
     activity_query, activity_store as activity, append, checkpoint_query as query, checkpoint_store as store,
-    commit, live_set as live, load, migrate, room_batch, room_query as rooms, room_records as records,
-    room_store, snapshot_store as snapshot, summary_cache as summary,
+    commit, live_set as live, load, migrate, outbox, room_batch, room_feed as feed, room_query as rooms,
+    room_records as records, room_store, snapshot_store as snapshot, summary_cache as summary,
 };
 
 const STATEMENTS: &[&str] = &[
@@ -55,6 +55,27 @@ const STATEMENTS: &[&str] = &[
     summary::FORGET,
     summary::ERASE_SUMMARIES,
     summary::ERASE_MARK,
+    outbox::KEEP,
+    outbox::CLAIMED,
+    outbox::CLAIM,
+    outbox::LETTERS,
+    outbox::ACK,
+    outbox::COUNT,
+    outbox::BURY,
+    outbox::REQUEUE,
+    outbox::UNBURY,
+    outbox::DEAD_NUMBERS,
+    outbox::DEAD,
+    outbox::EXPIRE,
+    outbox::EXPIRE_DEAD,
+    outbox::REWRITE,
+    outbox::REWRITE_DEAD,
+    feed::MESSAGES_BEHIND,
+    feed::SESSIONS_BEHIND,
+    feed::MESSAGES,
+    feed::SESSIONS,
+    feed::MESSAGES_COPIED,
+    feed::SESSIONS_COPIED,
     append::LOG,
     append::LOGGED_BY_USER,
     append::LOGGED_ON_INSTALL,

@@ -6,16 +6,15 @@ use presence_core::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{codec, eraser::Eraser, error::Fault, writer::Writer};
+use crate::{codec, eraser::Eraser, error::Fault, outbox, writer::Writer};
 
-pub(crate) const EPOCH: &str = "SELECT lease_epoch FROM rooms WHERE id = ?1";
+pub(crate) const EPOCH: &str = "SELECT lease_epoch, last_batch FROM rooms WHERE id = ?1";
 pub(crate) const SAY: &str = "INSERT INTO chat_history
     (room_id, seq, epoch, user_id, nickname, is_admin, created_at, content)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (room_id, seq) DO NOTHING";
 pub(crate) const JOIN: &str = "INSERT INTO room_sessions (room_id, number, user_id, nickname, join_time)
     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (room_id, number) DO NOTHING";
-pub(crate) const LEAVE: &str =
-    "UPDATE room_sessions SET leave_time = ?3 WHERE room_id = ?1 AND number = ?2 AND leave_time IS NULL";
+pub(crate) const LEAVE: &str = "UPDATE room_sessions SET leave_time = ?3, end_number = ?4 WHERE room_id = ?1 AND number = ?2 AND leave_time IS NULL";
 pub(crate) const GRANT: &str = "INSERT INTO room_roles (room_id, role, user_id, at) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (room_id, role, user_id) DO NOTHING";
 pub(crate) const REVOKE: &str = "DELETE FROM room_roles WHERE room_id = ?1 AND role = ?2 AND user_id = ?3";
@@ -23,19 +22,21 @@ pub(crate) const ACT: &str = "INSERT INTO admin_actions (room_id, number, actor_
     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (room_id, number) DO NOTHING";
 pub(crate) const CLOSE: &str = "UPDATE rooms SET closed_at = ?2 WHERE id = ?1";
 pub(crate) const COUNT: &str = "UPDATE rooms SET current_users = ?2, peak_users = ?3, total_joins = ?4,
-    last_seq = ?5, last_action = ?6, last_message_at = ?7, alive_at = ?8 WHERE id = ?1";
+    last_seq = ?5, last_action = ?6, last_message_at = ?7, alive_at = ?8,
+    last_batch = ?9, last_end = ?10 WHERE id = ?1";
 
 /// Writes a batch if the room still has its epoch.
-pub(crate) fn write(writer: &Writer, batch: &Batch) -> Result<Written, Fault> {
-    let Writer { conn, eraser, .. } = writer;
+pub(crate) fn write(writer: &mut Writer, batch: &Batch) -> Result<Written, Fault> {
+    let Writer { conn, eraser, .. } = &*writer;
     let room = batch.room.as_str();
-    let epoch: Option<i64> = conn.prepare_cached(EPOCH)?.query_row([room], |row| row.get(0)).optional()?;
-    if epoch != Some(batch.epoch.0) {
+    let known = conn.prepare_cached(EPOCH)?.query_row([room], |row| Ok((row.get(0)?, row.get(1)?)));
+    let Some((epoch, last_batch)): Option<(i64, i64)> = known.optional()? else { return Ok(Written::Fenced) };
+    if epoch != batch.epoch.0 {
         return Ok(Written::Fenced);
     }
     let rows = Rows { conn, eraser, room };
     batch.rows.iter().try_for_each(|row| rows.write(row))?;
-    let RoomCounters { stats, last_seq, last_action, last_message_at } = batch.counters;
+    let RoomCounters { stats, last_seq, last_action, last_end, last_message_at } = batch.counters;
     let RoomStats { current_users, peak_users, total_joins } = stats;
     conn.prepare_cached(COUNT)?.execute(params![
         room,
@@ -46,7 +47,12 @@ pub(crate) fn write(writer: &Writer, batch: &Batch) -> Result<Written, Fault> {
         last_action,
         last_message_at.map(Timestamp::as_millis),
         batch.at.as_millis(),
+        batch.number,
+        last_end,
     ])?;
+    if last_batch < batch.number {
+        outbox::tell(writer, &batch.events, batch.at)?;
+    }
     Ok(Written::Stored)
 }
 
@@ -88,8 +94,8 @@ impl Rows<'_> {
                     conn.prepare_cached(JOIN)?.execute(params![room, number, user, nickname, join_time])?;
                 }
             }
-            RoomRow::Left { number, leave_time } => {
-                conn.prepare_cached(LEAVE)?.execute(params![room, number, leave_time.as_millis()])?;
+            RoomRow::Left { number, end, leave_time } => {
+                conn.prepare_cached(LEAVE)?.execute(params![room, number, leave_time.as_millis(), end])?;
             }
             RoomRow::Granted { user_id, role, at } => {
                 if self.is_known(user_id, *at)? {

@@ -12,6 +12,7 @@ use crate::{
     codec::{self, message_columns, room_session_columns},
     error::Fault,
     job::After,
+    outbox,
     room_batch::{self, ACT, GRANT},
     room_query,
     writer::Writer,
@@ -19,7 +20,8 @@ use crate::{
 
 pub(crate) const CREATE: &str = "INSERT INTO rooms (id, name, created_at, last_action, alive_at)
     VALUES (?1, ?2, ?3, 1, ?3) ON CONFLICT (id) DO NOTHING";
-pub(crate) const TAKE: &str = "UPDATE rooms SET lease_node = ?3, lease_epoch = ?4, lease_until = ?5
+pub(crate) const TAKE: &str =
+    "UPDATE rooms SET lease_node = ?3, lease_epoch = ?4, lease_until = ?5, last_batch = 0
     WHERE id = ?1 AND lease_epoch = ?2 AND closed_at IS NULL";
 pub(crate) const LAST_MESSAGES: &str = concat!(
     "SELECT ",
@@ -55,7 +57,14 @@ pub(crate) const ERASE_TARGET: &str = "UPDATE admin_actions SET target_id = NULL
 impl RoomStore for SqliteStore {
     async fn create_room(&self, room: NewRoom) -> Result<bool, StoreError> {
         let weight = room.admins.len().saturating_add(2);
-        self.write(weight, After::Nothing, move |writer| create(writer, &room)).await
+        self.write(weight, After::Nothing, move |writer| {
+            let is_made = create(writer, &room)?;
+            if is_made {
+                outbox::tell(writer, &room.events, room.created_at)?;
+            }
+            Ok(is_made)
+        })
+        .await
     }
 
     async fn take_room(

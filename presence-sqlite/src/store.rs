@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use presence_core::StoreError;
+use presence_core::{StoreError, Subscribed};
 use rusqlite::Connection;
 
 use crate::{
@@ -52,6 +52,7 @@ pub struct SqliteStore {
     jobs: Arc<Queue<Job>>,
     reads: Option<Reads>,
     counts: Arc<Counts>,
+    pub(crate) wanted: Arc<Subscribed>,
     ended: Arc<Latch>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -76,18 +77,19 @@ impl SqliteStore {
         connection::check_version()?;
         let jobs = Arc::new(Queue::new(writer::WAITING));
         let (counts, ended) = (Arc::new(Counts::default()), Arc::new(Latch::default()));
+        let wanted = Arc::<Subscribed>::default();
         let (answer, opened) = oneshot::channel();
         let thread = thread::Builder::new().name("presence-write".to_owned()).spawn({
             let (config, jobs) = (config.clone(), jobs.clone());
-            let (counts, ended) = (counts.clone(), ended.clone());
+            let (counts, ended, wanted) = (counts.clone(), ended.clone(), wanted.clone());
             move || {
                 let _last = ended.guard();
-                writer::run(config, &jobs, counts, answer);
+                writer::run(config, &jobs, counts, wanted, answer);
             }
         });
         let thread = Mutex::new(Some(thread.map_err(OpenError::Io)?));
         // Whole before it is open, so that dropping this future ends the thread.
-        let mut store = Self { config, jobs, reads: None, counts, ended, thread };
+        let mut store = Self { config, jobs, reads: None, counts, wanted, ended, thread };
         store.reads = opened.await.unwrap_or_else(|_| Err(stopped().into()))?;
         Ok(store)
     }

@@ -16,8 +16,8 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use presence_core::StoreError;
-use rusqlite::Connection;
+use presence_core::{StoreError, Subscribed};
+use rusqlite::{Connection, Row};
 
 use crate::{
     OpenError, SqliteConfig, connection,
@@ -36,14 +36,15 @@ pub(crate) const WAITING: usize = 1024;
 /// How many rows, about, a transaction holds before the next job waits for another one.
 const GROUP: usize = 10_000;
 
-const COUNTERS: &str = "SELECT version, checkpoint_id FROM store_meta WHERE id = 1";
-const COUNT: &str = "UPDATE store_meta SET version = ?1, checkpoint_id = ?2 WHERE id = 1";
+const COUNTERS: &str = "SELECT version, checkpoint_id, outbox_number FROM store_meta WHERE id = 1";
+const COUNT: &str = "UPDATE store_meta SET version = ?1, checkpoint_id = ?2, outbox_number = ?3 WHERE id = 1";
 
 /// The last numbers that were given out. They only rise, also where a transaction was taken back.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Counters {
     pub(crate) version: i64,
     pub(crate) checkpoint_id: i64,
+    pub(crate) outbox_number: i64,
 }
 
 /// The connection that writes, and what it keeps in memory.
@@ -52,6 +53,7 @@ pub(crate) struct Writer {
     pub(crate) conn: Connection,
     pub(crate) counters: Counters,
     pub(crate) eraser: Eraser,
+    pub(crate) wanted: Arc<Subscribed>,
     stored: Counters,
     config: SqliteConfig,
     lock: Option<OwnerLock>,
@@ -61,7 +63,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    fn open(config: SqliteConfig, counts: Arc<Counts>) -> Result<Self, OpenError> {
+    fn open(config: SqliteConfig, counts: Arc<Counts>, wanted: Arc<Subscribed>) -> Result<Self, OpenError> {
         let lock = config.file().map(OwnerLock::acquire).transpose()?;
         if let Some(lock) = &lock {
             connection::inspect(lock.path())?;
@@ -72,7 +74,7 @@ impl Writer {
         // store opens on a full disk too.
         let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let (stored, eraser) = (counters(&conn)?, Eraser::load(&conn)?);
-        Ok(Self { conn, counters: stored, eraser, stored, config, lock, counts, is_suspect: false })
+        Ok(Self { conn, counters: stored, eraser, wanted, stored, config, lock, counts, is_suspect: false })
     }
 
     fn path(&self) -> Option<&Path> {
@@ -151,8 +153,8 @@ impl Writer {
         }
         let rows = self.conn.total_changes().saturating_sub(before);
         if self.counters != self.stored {
-            let Counters { version, checkpoint_id } = self.counters;
-            self.conn.prepare_cached(COUNT)?.execute([version, checkpoint_id])?;
+            let Counters { version, checkpoint_id, outbox_number } = self.counters;
+            self.conn.prepare_cached(COUNT)?.execute([version, checkpoint_id, outbox_number])?;
         }
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         self.stored = self.counters;
@@ -202,6 +204,7 @@ impl Writer {
             self.counters = Counters {
                 version: self.counters.version.max(stored.version),
                 checkpoint_id: self.counters.checkpoint_id.max(stored.checkpoint_id),
+                outbox_number: self.counters.outbox_number.max(stored.outbox_number),
             };
         }
         self.is_suspect = false;
@@ -210,8 +213,10 @@ impl Writer {
 }
 
 fn counters(conn: &Connection) -> Result<Counters, Fault> {
-    Ok(conn
-        .query_row(COUNTERS, [], |row| Ok(Counters { version: row.get(0)?, checkpoint_id: row.get(1)? }))?)
+    let counters = |row: &Row<'_>| {
+        Ok(Counters { version: row.get(0)?, checkpoint_id: row.get(1)?, outbox_number: row.get(2)? })
+    };
+    Ok(conn.query_row(COUNTERS, [], counters)?)
 }
 
 /// The writer's thread: opens the store, says so, and works until the queue is closed and empty. At its end nothing of
@@ -220,11 +225,12 @@ pub(crate) fn run(
     config: SqliteConfig,
     jobs: &Queue<Job>,
     counts: Arc<Counts>,
+    wanted: Arc<Subscribed>,
     opened: oneshot::Sender<Result<Option<Reads>, OpenError>>,
 ) {
     let _last = Abandon(jobs);
     let open = || {
-        let writer = Writer::open(config, counts)?;
+        let writer = Writer::open(config, counts, wanted)?;
         let open = |path| Readers::open(path, writer.config.readers, &writer.counts);
         let readers = writer.path().map(open).transpose()?;
         Ok((writer, readers.flatten()))
@@ -257,7 +263,7 @@ mod tests {
     const SEE: &str = "INSERT INTO online_members (member, last_seen) VALUES (?1, 1)";
 
     fn open(path: &Path) -> Writer {
-        Writer::open(SqliteConfig::new(path), Arc::default()).unwrap()
+        Writer::open(SqliteConfig::new(path), Arc::default(), Arc::default()).unwrap()
     }
 
     fn write(job: Job) -> Box<dyn Write> {

@@ -20,6 +20,7 @@ mod file {
     use super::*;
 
     presence_core::conformance_tests!(on_a_file, block_on);
+    presence_core::outbox_tests!(on_a_file, block_on);
     presence_core::room_tests!(on_a_file, block_on);
 }
 
@@ -27,5 +28,6 @@ mod memory {
     use super::*;
 
     presence_core::conformance_tests!(in_memory, block_on);
+    presence_core::outbox_tests!(in_memory, block_on);
     presence_core::room_tests!(in_memory, block_on);
 }

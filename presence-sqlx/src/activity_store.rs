@@ -13,6 +13,7 @@ use crate::{
     day::Day,
     eraser,
     error::Fault,
+    outbox::{Told, telling},
 };
 
 pub(crate) const STALE: &str = concat!(
@@ -34,9 +35,10 @@ pub(crate) const SIGHTINGS: &str = concat!(
     WHERE (d.day, d.install_id, d.user_id) > ($1, $2, $3) AND d.day <= $4
     ORDER BY d.day, d.install_id, d.user_id LIMIT $5"
 );
-/// A day that is no longer kept takes no figures. The horizon needs no lock: nothing is retired before it has moved, so
-/// who does not see it move has folded all there was.
-pub(crate) const SAVE: &str = "WITH kept AS MATERIALIZED (
+macro_rules! save {
+    ($told:expr) => {
+        concat!(
+            "WITH kept AS MATERIALIZED (
     SELECT 1 FROM store_meta WHERE id = 1 AND (kept_from IS NULL OR kept_from <= $1)
 ), started AS (
     INSERT INTO analytics_daily_active_users
@@ -48,12 +50,23 @@ pub(crate) const SAVE: &str = "WITH kept AS MATERIALIZED (
         calculated_at = $5, version = version + 1
     WHERE day = $1 AND version = $6 AND EXISTS (SELECT FROM kept) RETURNING day
 ), saved AS MATERIALIZED (
-    SELECT day FROM started UNION ALL SELECT day FROM renewed
+    SELECT day, 1::bigint AS place FROM started UNION ALL SELECT day, 1 FROM renewed
 ), folded AS (
     INSERT INTO activity_days AS a (day, changes, folded) SELECT saved.day, 0, $7::bigint FROM saved
     ON CONFLICT (day) DO UPDATE SET folded = greatest(a.folded, excluded.folded)
-)
-SELECT day FROM saved";
+)",
+            $told,
+            "
+SELECT day FROM saved"
+        )
+    };
+}
+
+/// A day that is no longer kept takes no figures. The horizon needs no lock: nothing is retired before it has moved, so
+/// who does not see it move has folded all there was.
+pub(crate) const SAVE: &str = save!("");
+/// The same, of figures that somebody is told of.
+pub(crate) const SAVE_AND_TELL: &str = save!(telling!("saved", "$8", "$9", "$10", "$11", "$12"));
 /// While nothing is appended: whoever begins later sees that these days take no sightings any more.
 pub(crate) const MOVE_HORIZON: &str = "WITH moved AS (
     UPDATE store_meta SET kept_from = $1 WHERE id = 1 AND (kept_from IS NULL OR kept_from < $1)
@@ -170,13 +183,17 @@ async fn show(
 
 async fn save(
     store: &PostgresStore,
-    Figures { mark, active, calculated_at }: &Figures,
+    Figures { mark, active, calculated_at, events }: &Figures,
 ) -> Result<bool, Fault> {
     let [provinces, cities] = active.to_stored();
+    let mut told = Told::default();
+    told.add(&store.wanted.get(), 1, events, *calculated_at);
     let statement = || {
-        let save = sqlx::query(SAVE).bind(Day(mark.day)).bind(codec::count(active.count));
+        let sql = if told.is_empty() { SAVE } else { SAVE_AND_TELL };
+        let save = sqlx::query(sql).bind(Day(mark.day)).bind(codec::count(active.count));
         let save = save.bind(&provinces).bind(&cities).bind(calculated_at.as_millis());
-        save.bind(mark.version).bind(mark.changes)
+        let save = save.bind(mark.version).bind(mark.changes);
+        if told.is_empty() { save } else { told.bind(save) }
     };
     let answer = store
         .connections
@@ -200,7 +217,10 @@ async fn retire(store: &PostgresStore, before: Horizon, limit: usize) -> Result<
     if is_behind {
         return Ok(retired);
     }
-    eraser::alone(store, sqlx::query(MOVE_HORIZON).bind(Day(before.day))).await?;
+    let mut loan = eraser::alone(store).await?;
+    loan.rows(sqlx::query(MOVE_HORIZON).bind(Day(before.day))).await?;
+    loan.rows(sqlx::query("COMMIT")).await?;
+    loan.give_back();
     Ok(slice(&store.connections.once(retire()).await?)?.1)
 }
 

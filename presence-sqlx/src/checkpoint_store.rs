@@ -11,7 +11,7 @@ use crate::{
     codec::{self, session_columns},
     commit, eraser,
     error::Fault,
-    load,
+    load, outbox,
     waves::waves,
 };
 
@@ -128,7 +128,11 @@ async fn overdue(store: &PostgresStore, cutoff: Timestamp, limit: usize) -> Resu
 async fn erase(store: &PostgresStore, user: &UserId, at: Timestamp) -> Result<Erasure, Fault> {
     let hash = store.eraser.hash(user);
     let erase = sqlx::query(ERASE).bind(user.as_str()).bind(hash.as_slice()).bind(at.as_millis());
-    let rows = eraser::alone(store, erase).await?;
+    let mut loan = eraser::alone(store).await?;
+    let rows = loan.rows(erase).await?;
+    outbox::erase(&mut loan, user).await?;
+    loan.rows(sqlx::query("COMMIT")).await?;
+    loan.give_back();
     let [row] = rows.as_slice() else { return Err(Fault::Call("an erasure without an answer")) };
     let count = |index| row.try_get::<i64, _>(index).map(i64::unsigned_abs);
     Ok(Erasure {

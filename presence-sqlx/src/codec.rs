@@ -45,7 +45,7 @@ macro_rules! event_columns {
 macro_rules! room_columns {
     () => {
         "r.id, r.name, r.created_at, r.closed_at, r.current_users, r.peak_users, r.total_joins, r.last_seq,
-    r.last_action, r.last_message_at, r.alive_at, r.lease_node, r.lease_epoch, r.lease_until,
+    r.last_action, r.last_message_at, r.alive_at, r.lease_node, r.lease_epoch, r.lease_until, r.last_end,
     ARRAY(SELECT o.user_id FROM room_roles o WHERE o.room_id = r.id AND o.role = 'admin' ORDER BY o.user_id),
     ARRAY(SELECT o.user_id FROM room_roles o WHERE o.room_id = r.id AND o.role = 'banned' ORDER BY o.user_id)"
     };
@@ -225,14 +225,15 @@ pub(crate) fn room(row: &PgRow) -> Result<StoredRoom, Fault> {
     Ok(StoredRoom {
         id: room_id(row, 0, "rooms.id")?,
         name,
-        admins: users(row, 14)?,
-        banned: users(row, 15)?,
+        admins: users(row, 15)?,
+        banned: users(row, 16)?,
         created_at: timestamp(row, 2, "rooms.created_at")?,
         closed_at: known_timestamp(row, 3, "rooms.closed_at")?,
         counters: RoomCounters {
             stats: RoomStats { current_users: number(4)?, peak_users: number(5)?, total_joins: number(6)? },
             last_seq: row.try_get(7)?,
             last_action: row.try_get(8)?,
+            last_end: row.try_get(14)?,
             last_message_at: known_timestamp(row, 9, "rooms.last_message_at")?,
         },
         alive_at: timestamp(row, 10, "rooms.alive_at")?,

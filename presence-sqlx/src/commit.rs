@@ -8,17 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use presence_core::{ClosedDay, Commit, NewCheckpoint, Outcome, Row, Source, Timestamp, Version};
 use sqlx::{Row as _, postgres::PgRow};
 
-use crate::{PostgresStore, codec, connection::Statement, error::Fault, waves::waves};
+use crate::{
+    PostgresStore, codec,
+    connection::Statement,
+    error::Fault,
+    outbox::{Told, telling},
+    waves::waves,
+};
 
-/// Every part of a statement sees the tables as they were before it, but for what it takes from other parts by name.
-///
-/// Sessions are locked first, in order of the user, so that no two statements wait for each other; then new ones are
-/// inserted in the same order. Whoever still has the version that was decided on, in the very row that the statement
-/// sees, has not changed since; so what it sees of that user's other rows is how they are.
-///
-/// `fence` locks, and not for the sake of the rows: it takes a lock on the table, and the statement its snapshot after
-/// that. So it sees every erasure that was waited for.
-pub(crate) const COMMIT: &str = r#"WITH item AS MATERIALIZED (
+macro_rules! commit {
+    ($told:expr) => {
+        concat!(
+            r#"WITH item AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bigint[],
             $5::text[], $6::bigint[], $7::bigint[], $8::bigint[]) WITH ORDINALITY
         AS item (user_id, expected, user_hash, erased_at,
@@ -103,9 +104,26 @@ pub(crate) const COMMIT: &str = r#"WITH item AS MATERIALIZED (
     JOIN written USING (place) LEFT JOIN numbered n ON n.number = request.inserted
     ON CONFLICT (user_id, event_id) DO UPDATE SET fingerprint = excluded.fingerprint,
         checkpoint_id = excluded.checkpoint_id, created = excluded.created
-)
+)"#,
+            $told,
+            r#"
 SELECT written.place, written.version, n.id FROM written LEFT JOIN numbered n USING (place)
-ORDER BY written.place, n.number"#;
+ORDER BY written.place, n.number"#
+        )
+    };
+}
+
+/// Every part of a statement sees the tables as they were before it, but for what it takes from other parts by name.
+///
+/// Sessions are locked first, in order of the user, so that no two statements wait for each other; then new ones are
+/// inserted in the same order. Whoever still has the version that was decided on, in the very row that the statement
+/// sees, has not changed since; so what it sees of that user's other rows is how they are.
+///
+/// `fence` locks, and not for the sake of the rows: it takes a lock on the table, and the statement its snapshot after
+/// that. So it sees every erasure that was waited for.
+pub(crate) const COMMIT: &str = commit!("");
+/// The same, of commits that have something to tell.
+pub(crate) const COMMIT_AND_TELL: &str = commit!(telling!("written", "$30", "$31", "$32", "$33", "$34"));
 
 /// Applies commits in order; each for itself, all in one transaction.
 pub(crate) async fn commit(store: &PostgresStore, commits: &[Commit]) -> Result<Vec<Outcome>, Fault> {
@@ -114,7 +132,7 @@ pub(crate) async fn commit(store: &PostgresStore, commits: &[Commit]) -> Result<
         [] => {}
         [wave] => {
             let batch = Batch::of(store, wave)?;
-            let answer = store.connections.fold(|| batch.bind(sqlx::query(COMMIT)), Vec::new, push).await?;
+            let answer = store.connections.fold(|| batch.statement(), Vec::new, push).await?;
             for row in &answer.value {
                 add(&mut outcomes, wave, row)?;
             }
@@ -132,7 +150,7 @@ pub(crate) async fn commit(store: &PostgresStore, commits: &[Commit]) -> Result<
             loan.rows(sqlx::query("BEGIN")).await?;
             for wave in waves {
                 let batch = Batch::of(store, wave)?;
-                for row in loan.rows(batch.bind(sqlx::query(COMMIT))).await? {
+                for row in loan.rows(batch.statement()).await? {
                     add(&mut outcomes, wave, &row)?;
                 }
             }
@@ -178,6 +196,7 @@ pub(crate) struct Batch<'a> {
     totals: (Vec<i64>, Vec<&'a str>, Vec<i64>),
     changes: Changes,
     requests: Requests<'a>,
+    told: Told,
 }
 
 #[derive(Default)]
@@ -213,6 +232,7 @@ struct Requests<'a> {
 impl<'a> Batch<'a> {
     pub(crate) fn of(store: &PostgresStore, wave: &[(usize, &'a Commit)]) -> Result<Self, Fault> {
         let mut batch = Self::default();
+        let wanted = store.wanted.get();
         for ((_, commit), place) in wave.iter().zip(1..) {
             // A commit that concludes one silence twice fits nobody: version 0 was never given out.
             let expected = if repeats_itself(commit) { Some(Version(0)) } else { commit.expected };
@@ -227,6 +247,7 @@ impl<'a> Batch<'a> {
             batch.last_heartbeat.push(session.last_heartbeat.as_millis());
             batch.last_state_change.push(session.last_state_change.as_millis());
             batch.add_rows(place, commit)?;
+            batch.told.add(&wanted, place, &commit.events, commit.decided_at);
         }
         Ok(batch)
     }
@@ -270,6 +291,14 @@ impl<'a> Batch<'a> {
             requests.inserted.push(inserted.and_then(|number| number.try_into().ok()));
         }
         Ok(())
+    }
+
+    /// The statement that writes them.
+    pub(crate) fn statement(&self) -> Statement<'_> {
+        if self.told.is_empty() {
+            return self.bind(sqlx::query(COMMIT));
+        }
+        self.told.bind(self.bind(sqlx::query(COMMIT_AND_TELL)))
     }
 
     /// The arguments of [`COMMIT`].

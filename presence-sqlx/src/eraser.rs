@@ -3,11 +3,11 @@
 use hmac::{Hmac, KeyInit, Mac};
 use presence_core::UserId;
 use sha2::Sha256;
-use sqlx::{Row, postgres::PgRow};
+use sqlx::Row;
 
 use crate::{
     PostgresStore,
-    connection::{Connections, Statement},
+    connection::{Connections, Loan},
     error::Fault,
 };
 
@@ -35,14 +35,11 @@ impl Eraser {
     }
 }
 
-/// Runs a statement while nothing else is written that it must be told apart from, and not once more where the
-/// connection breaks: its answer counts.
-pub(crate) async fn alone(store: &PostgresStore, statement: Statement<'_>) -> Result<Vec<PgRow>, Fault> {
+/// Begins a transaction in which nothing else is written that it must be told apart from. It is not done once more where
+/// the connection breaks: its answer counts.
+pub(crate) async fn alone(store: &PostgresStore) -> Result<Loan, Fault> {
     let mut loan = store.connections.borrow_tried().await?;
     loan.rows(sqlx::query("BEGIN")).await?;
     loan.rows(sqlx::query(HOLD_WRITES)).await?;
-    let rows = loan.rows(statement).await?;
-    loan.rows(sqlx::query("COMMIT")).await?;
-    loan.give_back();
-    Ok(rows)
+    Ok(loan)
 }

@@ -16,9 +16,11 @@ mod error;
 mod live_set;
 mod load;
 mod migrate;
+mod outbox;
 #[cfg(test)]
 mod plans;
 mod room_batch;
+mod room_feed;
 mod room_query;
 mod room_store;
 mod snapshot_store;

@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 3, name: "activity", sql: include_str!("../migrations/003_activity.sql") },
     Migration { version: 4, name: "rooms", sql: include_str!("../migrations/004_rooms.sql") },
+    Migration { version: 5, name: "outbox", sql: include_str!("../migrations/005_outbox.sql") },
 ];
 
 /// "PRESENCE": the number of the lock, one per database.
@@ -121,13 +122,15 @@ fn checksum(sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
-    use presence_core::{ActivityStore, CheckpointQuery, SummaryCache, UserId, Version, Window};
+    use presence_core::{
+        ActivityStore, Behind, CheckpointQuery, Feed, RoomFeed, RoomId, SummaryCache, UserId, Version, Window,
+    };
     use presence_postgres_testing::Database;
 
     use super::*;
     use crate::{PostgresConfig, PostgresStore};
 
-    const NEXT: Migration = Migration { version: 5, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
+    const NEXT: Migration = Migration { version: 6, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
 
     async fn connect(database: &Database) -> PgConnection {
         let config = PostgresConfig::new(database.url()).unwrap();
@@ -179,6 +182,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn stays_that_ended_before_they_were_numbered_have_numbers() {
+        let database = Database::create();
+        let mut connection = connect(&database).await;
+        run(&mut connection, Some("presence"), &MIGRATIONS[..4]).await.unwrap();
+        database.psql(
+            "INSERT INTO presence.rooms (id, name, created_at, last_action, alive_at)
+             VALUES ('lobby', 'Lobby', 1, 1, 9), ('other', 'Other', 1, 1, 9);
+             INSERT INTO presence.room_sessions (room_id, number, user_id, nickname, join_time, leave_time)
+             VALUES ('lobby', 1, 'alice', 'A', 1, 5), ('lobby', 2, 'bob', 'B', 2, 4), ('lobby', 3, 'carol', 'C', 3, NULL)",
+        );
+        let store = PostgresStore::connect(PostgresConfig::new(database.url()).unwrap()).await.unwrap();
+        let behind = store.behind(Feed::Sessions, None, 10).await.unwrap();
+        let room = RoomId::new("lobby").unwrap();
+        assert_eq!(behind, [Behind { room: room.clone(), copied: 0, last: 2 }]);
+        let ended = store.sessions_after(&room, 0, 2, 10).await.unwrap();
+        let ended: Vec<_> = ended.iter().map(|(end, session)| (*end, session.number)).collect();
+        assert_eq!(ended, [(1, 2), (2, 1)]);
+    }
+
+    #[tokio::test]
     async fn sixteen_nodes_that_start_at_once_migrate_once() {
         let database = Database::create();
         let config = PostgresConfig::new(database.url()).unwrap().max_connections(1);
@@ -188,7 +211,7 @@ mod tests {
         }
         let applied =
             database.psql("SELECT version, name FROM presence._presence_migrations ORDER BY version");
-        assert_eq!(applied, "1|checkpoints\n2|state_summaries\n3|activity\n4|rooms");
+        assert_eq!(applied, "1|checkpoints\n2|state_summaries\n3|activity\n4|rooms\n5|outbox");
         assert_eq!(database.psql("SELECT count(*) FROM presence.store_meta"), "1");
     }
 
@@ -210,16 +233,16 @@ mod tests {
         assert_eq!(database.psql("SELECT to_regclass('presence.a') IS NULL"), "t");
         let all: Vec<_> = first.chain([NEXT]).collect();
         run(&mut connect(&database).await, Some("presence"), &all).await.unwrap();
-        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "5");
+        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "6");
     }
 
     #[tokio::test]
     async fn a_newer_database_is_refused() {
         let database = Database::create();
         let mut connection = migrated(&database).await;
-        database.psql("INSERT INTO presence._presence_migrations VALUES (5, 'more', '')");
+        database.psql("INSERT INTO presence._presence_migrations VALUES (6, 'more', '')");
         let refused = run(&mut connection, Some("presence"), MIGRATIONS).await;
-        assert!(matches!(refused, Err(OpenError::Newer { found: 5, known: 4 })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::Newer { found: 6, known: 5 })), "{refused:?}");
     }
 
     #[tokio::test]

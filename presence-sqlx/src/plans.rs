@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
 use crate::{
     PostgresConfig, PostgresStore, activity_query, activity_store as activity, append,
     checkpoint_query as query, checkpoint_store as store, clock, commit, connection::Statement, day::Day,
-    eraser, live_set as live, load, room_batch, room_query, room_store, snapshot_store as snapshot,
-    summary_cache as summary,
+    eraser, live_set as live, load, outbox, room_batch, room_feed, room_query, room_store,
+    snapshot_store as snapshot, summary_cache as summary,
 };
 
 const STATEMENTS: &[&str] = &[
@@ -19,6 +19,7 @@ const STATEMENTS: &[&str] = &[
     eraser::KEY,
     load::LOAD,
     commit::COMMIT,
+    commit::COMMIT_AND_TELL,
     store::TOUCH,
     store::OVERDUE,
     eraser::HOLD_WRITES,
@@ -41,6 +42,7 @@ const STATEMENTS: &[&str] = &[
     activity::MARKS,
     activity::SIGHTINGS,
     activity::SAVE,
+    activity::SAVE_AND_TELL,
     activity::MOVE_HORIZON,
     activity::RETIRE,
     activity_query::DAYS,
@@ -49,6 +51,8 @@ const STATEMENTS: &[&str] = &[
     snapshot::SNAPSHOTS,
     snapshot::DISCARD,
     room_store::CREATE,
+    room_store::CREATE_AND_TELL,
+    room_store::FENCES,
     room_store::TAKE,
     room_store::LAST_MESSAGES,
     room_store::UNFINISHED,
@@ -57,6 +61,23 @@ const STATEMENTS: &[&str] = &[
     room_store::RETIRE,
     room_store::RETIRE_ROOMS,
     room_batch::WRITE,
+    room_batch::WRITE_AND_TELL,
+    outbox::CLAIMED,
+    outbox::CLAIM,
+    outbox::ACK,
+    outbox::NACK,
+    outbox::REQUEUE,
+    outbox::EXPIRE,
+    outbox::BOOKS,
+    outbox::DEAD,
+    outbox::NAMING,
+    outbox::REWRITE,
+    room_feed::MESSAGES_BEHIND,
+    room_feed::SESSIONS_BEHIND,
+    room_feed::MESSAGES,
+    room_feed::SESSIONS,
+    room_feed::MESSAGES_COPIED,
+    room_feed::SESSIONS_COPIED,
     room_query::ROOM,
     room_query::ROOMS,
     room_query::ABANDONED,
@@ -193,6 +214,7 @@ fn late_timeout(database: &Database) -> Commit {
         changed: None,
         requests: Vec::new(),
         events: Vec::new(),
+        decided_at: Timestamp::MIN,
     }
 }
 

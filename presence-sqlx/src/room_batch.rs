@@ -3,27 +3,33 @@
 //! The batches of several rooms are one statement, which is its own transaction, in one round trip. A room that occurs
 //! twice comes in a second wave.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, slice};
 
 use presence_core::{
-    AdminAction, Batch, ChatMessage, RoomCounters, RoomRow, RoomSession, RoomStats, Timestamp, UserId,
-    Written,
+    AdminAction, Batch, ChatMessage, RoomCounters, RoomRow, RoomSession, RoomStats, Subscriptions, Timestamp,
+    UserId, Written,
 };
 
-use crate::{PostgresStore, codec, connection::Statement, error::Fault, waves::waves};
+use crate::{
+    PostgresStore, codec,
+    connection::Statement,
+    error::Fault,
+    outbox::{Told, telling},
+    waves::waves,
+};
 
-/// Rooms are locked in order of their ids: who still has the epoch has the room until the end of the statement.
-///
-/// `fence` locks as in a commit: an erasure that was waited for is seen. People are numbered; rows name them by number.
-pub(crate) const WRITE: &str = "WITH batch AS MATERIALIZED (
+macro_rules! write {
+    ($told:expr) => {
+        concat!(
+            "WITH batch AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-            $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]) WITH ORDINALITY
+            $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $44::bigint[], $45::bigint[]) WITH ORDINALITY
         AS batch (id, epoch, at, current_users, peak_users, total_joins,
-            last_seq, last_action, last_message_at, closed_at, place)
+            last_seq, last_action, last_message_at, closed_at, number, last_end, place)
 ), held AS MATERIALIZED (
-    SELECT r.id, r.lease_epoch FROM rooms r WHERE r.id = ANY ($1) ORDER BY r.id FOR NO KEY UPDATE
+    SELECT r.id, r.lease_epoch, r.last_batch FROM rooms r WHERE r.id = ANY ($1) ORDER BY r.id FOR NO KEY UPDATE
 ), fitting AS MATERIALIZED (
-    SELECT batch.* FROM batch JOIN held ON held.id = batch.id AND held.lease_epoch = batch.epoch
+    SELECT batch.*, held.last_batch < batch.number AS is_new FROM batch JOIN held ON held.id = batch.id AND held.lease_epoch = batch.epoch
 ), fence AS MATERIALIZED (
     SELECT e.user_hash, e.at FROM erased_users e WHERE e.user_hash = ANY ($12) FOR KEY SHARE
 ), person AS MATERIALIZED (
@@ -40,16 +46,17 @@ pub(crate) const WRITE: &str = "WITH batch AS MATERIALIZED (
     WHERE m.created_at > p.erased_at
     ON CONFLICT (room_id, seq) DO NOTHING
 ), joined AS (
-    INSERT INTO room_sessions (room_id, number, user_id, nickname, join_time, leave_time)
-    SELECT f.id, j.number, p.user_id, j.nickname, j.join_time, j.leave_time
-    FROM unnest($21::bigint[], $22::bigint[], $23::bigint[], $24::text[], $25::bigint[], $26::bigint[])
-        AS j (place, person, number, nickname, join_time, leave_time)
+    INSERT INTO room_sessions (room_id, number, user_id, nickname, join_time, leave_time, end_number)
+    SELECT f.id, j.number, p.user_id, j.nickname, j.join_time, j.leave_time, j.end_number
+    FROM unnest($21::bigint[], $22::bigint[], $23::bigint[], $24::text[], $25::bigint[], $26::bigint[],
+            $46::bigint[]) AS j (place, person, number, nickname, join_time, leave_time, end_number)
     JOIN fitting f USING (place) JOIN person p ON p.number = j.person
     WHERE j.join_time > p.erased_at
     ON CONFLICT (room_id, number) DO NOTHING
 ), gone AS (
-    UPDATE room_sessions v SET leave_time = l.leave_time
-    FROM unnest($27::bigint[], $28::bigint[], $29::bigint[]) AS l (place, number, leave_time)
+    UPDATE room_sessions v SET leave_time = l.leave_time, end_number = l.end_number
+    FROM unnest($27::bigint[], $28::bigint[], $29::bigint[], $47::bigint[])
+        AS l (place, number, leave_time, end_number)
     JOIN fitting f USING (place)
     WHERE v.room_id = f.id AND v.number = l.number AND v.leave_time IS NULL
 ), revoked AS (
@@ -80,11 +87,31 @@ pub(crate) const WRITE: &str = "WITH batch AS MATERIALIZED (
     LEFT JOIN person actor ON actor.number = x.actor AND x.at > actor.erased_at
     LEFT JOIN person target ON target.number = x.target AND x.at > target.erased_at
     ON CONFLICT (room_id, number) DO NOTHING
-)
+)",
+            $told,
+            "
 UPDATE rooms r SET current_users = f.current_users, peak_users = f.peak_users, total_joins = f.total_joins,
     last_seq = f.last_seq, last_action = f.last_action, last_message_at = f.last_message_at, alive_at = f.at,
-    closed_at = coalesce(f.closed_at, r.closed_at)
-FROM fitting f WHERE r.id = f.id RETURNING f.place";
+    closed_at = coalesce(f.closed_at, r.closed_at), last_batch = f.number, last_end = f.last_end
+FROM fitting f WHERE r.id = f.id RETURNING f.place"
+        )
+    };
+}
+
+/// Rooms are locked in order of their ids: who still has the epoch has the room until the end of the statement.
+///
+/// `fence` locks as in a commit: an erasure that was waited for is seen. People are numbered; rows name them by number.
+pub(crate) const WRITE: &str = write!("");
+/// The same, of batches that have something to tell: once, and not of users who were erased since.
+pub(crate) const WRITE_AND_TELL: &str = write!(concat!(
+    ", news AS MATERIALIZED (
+    SELECT e.place FROM unnest($48::bigint[], $49::bigint[], $50::bigint[]) WITH ORDINALITY
+        AS e (batch, person, at, place)
+    JOIN fitting f ON f.place = e.batch AND f.is_new LEFT JOIN person p ON p.number = e.person
+    WHERE p.number IS NULL OR e.at > p.erased_at
+)",
+    telling!("news", "$51", "$52", "$53", "$54", "$55")
+));
 
 /// Writes batches in order; all of a wave in one transaction.
 pub(crate) async fn write(store: &PostgresStore, batches: &[Batch]) -> Result<Vec<Written>, Fault> {
@@ -92,7 +119,7 @@ pub(crate) async fn write(store: &PostgresStore, batches: &[Batch]) -> Result<Ve
     let mut is_first = true;
     for wave in waves(batches, |batch| &batch.room) {
         let columns = Columns::of(store, wave.iter().map(|(_, batch)| *batch))?;
-        let rows = store.connections.rows(|| columns.bind(sqlx::query(WRITE))).await;
+        let rows = store.connections.rows(|| columns.statement()).await;
         // A part of the call may be written.
         let rows = if is_first { rows? } else { rows.map_err(|_| Fault::Unknown)? };
         for row in &rows {
@@ -110,15 +137,18 @@ struct Columns<'a> {
     rooms: Vec<&'a str>,
     /// Epoch, instant and counters.
     counters: [Vec<i64>; 7],
+    /// The number of the batch, and of the last end of a stay.
+    numbers: [Vec<i64>; 2],
     last_message_at: Vec<Option<i64>>,
     closed_at: Vec<Option<i64>>,
     people: People<'a>,
     messages: Messages<'a>,
     joined: Joined<'a>,
-    left: [Vec<i64>; 3],
+    left: [Vec<i64>; 4],
     revoked: Roles,
     granted: Roles,
     actions: Actions,
+    news: News,
 }
 
 /// Everybody whom the batches name, once.
@@ -145,6 +175,16 @@ struct Joined<'a> {
     numbers: [Vec<i64>; 4],
     nicknames: Vec<&'a str>,
     leave_times: Vec<Option<i64>>,
+    ends: Vec<Option<i64>>,
+}
+
+/// What others are told.
+#[derive(Default)]
+struct News {
+    batches: Vec<i64>,
+    people: Vec<Option<i64>>,
+    at: Vec<i64>,
+    told: Told,
 }
 
 /// Roles that were given or taken.
@@ -174,16 +214,19 @@ fn push<const N: usize>(columns: &mut [Vec<i64>; N], row: [i64; N]) {
 impl<'a> Columns<'a> {
     fn of(store: &PostgresStore, batches: impl Iterator<Item = &'a Batch>) -> Result<Self, Fault> {
         let mut columns = Self::default();
+        let wanted = store.wanted.get();
         for (place, batch) in (1..).zip(batches) {
-            let RoomCounters { stats, last_seq, last_action, last_message_at } = batch.counters;
+            let RoomCounters { stats, last_seq, last_action, last_end, last_message_at } = batch.counters;
             let RoomStats { current_users, peak_users, total_joins } = stats;
             let [current, peak, joins] = [current_users, peak_users, total_joins].map(codec::count);
             let at = batch.at.as_millis();
             columns.rooms.push(batch.room.as_str());
             push(&mut columns.counters, [batch.epoch.0, at, current, peak, joins, last_seq, last_action]);
+            push(&mut columns.numbers, [batch.number, last_end]);
             columns.last_message_at.push(last_message_at.map(Timestamp::as_millis));
             columns.closed_at.push(None);
             columns.rows(store, place, &batch.rows)?;
+            columns.news(store, &wanted, place, batch);
         }
         Ok(columns)
     }
@@ -200,12 +243,15 @@ impl<'a> Columns<'a> {
                     begun.entry(session.number).or_insert(self.joined.leave_times.len());
                     self.joined(store, place, session);
                 }
-                RoomRow::Left { number, leave_time } => {
-                    let begun = begun.get(number).and_then(|row| self.joined.leave_times.get_mut(*row));
+                RoomRow::Left { number, end, leave_time } => {
+                    let Joined { leave_times, ends, .. } = &mut self.joined;
+                    let begun =
+                        begun.get(number).and_then(|row| leave_times.get_mut(*row).zip(ends.get_mut(*row)));
                     let leave_time = leave_time.as_millis();
                     match begun {
-                        Some(begun) => *begun = begun.or(Some(leave_time)),
-                        None => push(&mut self.left, [place, *number, leave_time]),
+                        Some((begun @ None, ended)) => (*begun, *ended) = (Some(leave_time), Some(*end)),
+                        Some(_) => {}
+                        None => push(&mut self.left, [place, *number, leave_time, *end]),
                     }
                 }
                 RoomRow::Granted { user_id, role, at } => {
@@ -254,6 +300,7 @@ impl<'a> Columns<'a> {
         push(&mut self.joined.numbers, [place, person, *number, join_time.as_millis()]);
         self.joined.nicknames.push(nickname.as_str());
         self.joined.leave_times.push(None);
+        self.joined.ends.push(None);
     }
 
     fn action(&mut self, store: &PostgresStore, place: i64, action: &'a AdminAction) {
@@ -266,6 +313,26 @@ impl<'a> Columns<'a> {
         self.actions.targets.push(target);
     }
 
+    fn news(&mut self, store: &PostgresStore, wanted: &Subscriptions, place: i64, batch: &'a Batch) {
+        for event in &batch.events {
+            let next = codec::limit(self.news.batches.len()).saturating_add(1);
+            self.news.told.add(wanted, next, slice::from_ref(event), batch.at);
+            // What nobody wants has a place too, and no letter.
+            self.news.batches.push(place);
+            self.news.people.push(event.users().first().map(|user| self.people.number(store, user)));
+            self.news.at.push(event.at().as_millis());
+        }
+    }
+
+    /// The statement that writes them.
+    fn statement(&self) -> Statement<'_> {
+        let News { batches, people, at, told } = &self.news;
+        if told.is_empty() {
+            return self.bind(sqlx::query(WRITE));
+        }
+        told.bind(self.bind(sqlx::query(WRITE_AND_TELL)).bind(batches).bind(people).bind(at))
+    }
+
     /// The arguments of [`WRITE`].
     fn bind<'q>(&'q self, write: Statement<'q>) -> Statement<'q> {
         let Self { people, messages, joined, left, revoked, granted, actions, .. } = self;
@@ -276,13 +343,16 @@ impl<'a> Columns<'a> {
         let said = said.bind(&messages.is_admin).bind(&messages.created_at).bind(&messages.contents);
         let [place, person, number, join_time] = &joined.numbers;
         let stays = said.bind(place).bind(person).bind(number).bind(&joined.nicknames).bind(join_time);
+        let [left @ .., left_ends] = left;
         let stays = left.iter().fold(stays.bind(&joined.leave_times), Statement::bind);
         let roles = stays.bind(&revoked.places).bind(&revoked.roles).bind(&revoked.people);
         let roles = roles.bind(&granted.places).bind(&granted.roles).bind(&granted.people);
         let roles = roles.bind(&granted.at).bind(&granted.is_anew);
         let [place, number, at] = &actions.numbers;
         let done = roles.bind(place).bind(number).bind(&actions.actors).bind(&actions.actions);
-        done.bind(&actions.targets).bind(at)
+        let done = done.bind(&actions.targets).bind(at);
+        let done = self.numbers.iter().fold(done, Statement::bind);
+        done.bind(&joined.ends).bind(left_ends)
     }
 }
 

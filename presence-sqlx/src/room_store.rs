@@ -11,15 +11,19 @@ use crate::{
     PostgresStore,
     codec::{self, message_columns, room_session_columns},
     error::Fault,
+    outbox::{Told, telling},
     room_batch,
     room_query::ROOM,
 };
 
-pub(crate) const CREATE: &str = "WITH fence AS MATERIALIZED (
+macro_rules! create {
+    ($told:expr) => {
+        concat!(
+            "WITH fence AS MATERIALIZED (
     SELECT e.user_hash, e.at FROM erased_users e WHERE e.user_hash = ANY ($5) FOR KEY SHARE
 ), made AS (
     INSERT INTO rooms (id, name, created_at, last_action, alive_at) VALUES ($1, $2, $3, 1, $3)
-    ON CONFLICT (id) DO NOTHING RETURNING id
+    ON CONFLICT (id) DO NOTHING RETURNING id, 1::bigint AS place
 ), recorded AS (
     INSERT INTO admin_actions (room_id, number, action, at) SELECT made.id, 1, 'create', $3 FROM made
 ), granted AS (
@@ -27,10 +31,23 @@ pub(crate) const CREATE: &str = "WITH fence AS MATERIALIZED (
     SELECT made.id, 'admin', admin.user_id, $3
     FROM made, unnest($4::text[], $5::bytea[]) AS admin (user_id, user_hash) LEFT JOIN fence USING (user_hash)
     WHERE fence.at IS NULL OR fence.at < $3
-)
-SELECT id FROM made";
+)",
+            $told,
+            "
+SELECT id FROM made"
+        )
+    };
+}
+
+pub(crate) const CREATE: &str = create!("");
+/// The same, of a room that somebody is told of.
+pub(crate) const CREATE_AND_TELL: &str = create!(telling!("made", "$6", "$7", "$8", "$9", "$10"));
+/// Holds off erasures until the end of the transaction.
+pub(crate) const FENCES: &str =
+    "SELECT e.user_hash, e.at FROM erased_users e WHERE e.user_hash = ANY ($1) FOR KEY SHARE";
 /// Waits for the batch that is being written, and lets none begin: what is read next has all there will be.
-pub(crate) const TAKE: &str = "UPDATE rooms SET lease_node = $3, lease_epoch = $4, lease_until = $5
+pub(crate) const TAKE: &str = "UPDATE rooms SET lease_node = $3, lease_epoch = $4, lease_until = $5,
+        last_batch = 0
     WHERE id = $1 AND lease_epoch = $2 AND closed_at IS NULL RETURNING id";
 pub(crate) const LAST_MESSAGES: &str = concat!(
     "SELECT ",
@@ -118,20 +135,41 @@ impl RoomStore for PostgresStore {
 }
 
 async fn create(store: &PostgresStore, room: &NewRoom) -> Result<bool, Fault> {
-    let NewRoom { id, name, admins, created_at, .. } = room;
+    let NewRoom { id, name, admins, created_at, events } = room;
     let hashes: Vec<[u8; 32]> = admins.iter().map(|admin| store.eraser.hash(admin)).collect();
-    let admins: Vec<&str> = admins.iter().map(UserId::as_str).collect();
-    let statement = || {
-        let create = sqlx::query(CREATE).bind(id.as_str()).bind(name.as_str()).bind(created_at.as_millis());
-        create.bind(&admins).bind(&hashes)
+    let names: Vec<&str> = admins.iter().map(UserId::as_str).collect();
+    let bind = |sql| {
+        let create = sqlx::query(sql).bind(id.as_str()).bind(name.as_str()).bind(created_at.as_millis());
+        create.bind(&names).bind(&hashes)
     };
-    let made = |made: &mut bool, _| {
-        *made = true;
-        Ok(())
+    let wanted = store.wanted.get();
+    if wanted.outgoing(events).next().is_none() {
+        let made = |made: &mut bool, _| {
+            *made = true;
+            Ok(())
+        };
+        let answer = store.connections.fold(|| bind(CREATE), || false, made).await?;
+        // Where the connection broke, the one that is there may be this one.
+        return if answer.is_repeated && !answer.value { Err(Fault::Unknown) } else { Ok(answer.value) };
+    }
+    // What others are told names nobody who was erased since, and is put together here.
+    let mut loan = store.connections.borrow_tried().await?;
+    loan.rows(sqlx::query("BEGIN")).await?;
+    let mut erased = Vec::new();
+    for row in loan.rows(sqlx::query(FENCES).bind(&hashes)).await? {
+        erased.push((row.try_get::<Vec<u8>, _>(0)?, codec::timestamp(&row, 1, "erased_users.at")?));
+    }
+    let erased_at = |user: &UserId| {
+        let hash = store.eraser.hash(user);
+        erased.iter().find(|(erased, _)| *erased == hash).map(|(_, at)| *at)
     };
-    let answer = store.connections.fold(statement, || false, made).await?;
-    // Where the connection broke, the one that is there may be this one.
-    if answer.is_repeated && !answer.value { Err(Fault::Unknown) } else { Ok(answer.value) }
+    let known: Vec<_> = events.iter().filter_map(|event| event.clone().unerased(erased_at)).collect();
+    let mut told = Told::default();
+    told.add(&wanted, 1, &known, *created_at);
+    let made = !loan.rows(told.bind(bind(CREATE_AND_TELL))).await?.is_empty();
+    loan.rows(sqlx::query("COMMIT")).await?;
+    loan.give_back();
+    Ok(made)
 }
 
 async fn take(

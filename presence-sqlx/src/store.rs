@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use presence_core::StoreError;
+use presence_core::{StoreError, Subscribed};
 use sqlx::PgPool;
 
 use crate::{OpenError, PostgresConfig, connection::Connections, eraser::Eraser, migrate};
@@ -35,6 +35,7 @@ use crate::{OpenError, PostgresConfig, connection::Connections, eraser::Eraser, 
 pub struct PostgresStore {
     pub(crate) connections: Connections,
     pub(crate) eraser: Eraser,
+    pub(crate) wanted: Subscribed,
     config: Option<PostgresConfig>,
 }
 
@@ -70,7 +71,7 @@ impl PostgresStore {
     async fn open(connections: Connections, schema: Option<&str>) -> Result<Self, OpenError> {
         migrate::migrate(&connections, schema).await?;
         let eraser = Eraser::load(&connections).await?;
-        Ok(Self { connections, eraser, config: None })
+        Ok(Self { connections, eraser, wanted: Subscribed::default(), config: None })
     }
 
     /// Whether the database answers now: for a readiness probe.

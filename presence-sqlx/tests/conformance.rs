@@ -16,4 +16,5 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 presence_core::conformance_tests!(fresh, run);
+presence_core::outbox_tests!(fresh, run);
 presence_core::room_tests!(fresh, run);

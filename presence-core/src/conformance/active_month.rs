@@ -113,7 +113,8 @@ impl Month {
             let period = Period::day(theirs.day).expect("a day");
             let (fold, _) =
                 store.fold(period, None, 10_000, IdentityFold::new()).await.expect("a store that works");
-            let figures = Figures { mark: theirs, active: fold.finish(), calculated_at: self.now };
+            let figures =
+                Figures { mark: theirs, active: fold.finish(), calculated_at: self.now, events: Vec::new() };
             let saved = store.save(figures.clone()).await.expect("a store that works");
             let figures = Figures { mark: ours, ..figures };
             let expected = crate::ActivityStore::save(&*self.memory, figures).await;

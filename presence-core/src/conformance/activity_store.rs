@@ -96,7 +96,7 @@ pub(super) async fn events(store: &dyn Activities) -> Vec<EventLog> {
 pub(super) fn figures(mark: DayMark, count: u64) -> Figures {
     let sums = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), count)).collect();
     let active = ActiveUsers { count, by_province: sums(&["Hunan", "湖南 \"x\""]), by_city: sums(&[]) };
-    Figures { mark, active, calculated_at: at(1_000_000) }
+    Figures { mark, active, calculated_at: at(1_000_000), events: Vec::new() }
 }
 
 async fn save(store: &dyn Activities, mark: DayMark, count: u64) -> bool {

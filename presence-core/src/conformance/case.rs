@@ -25,6 +25,7 @@ pub(super) fn timeout(millis: i64, proof_at: i64) -> NewCheckpoint {
 /// A commit of a new user that inserts `rows`; the last one is in force.
 pub(super) fn commit(name: &str, rows: Vec<NewCheckpoint>) -> Commit {
     let last = rows.last().expect("a row");
+    let last_at = last.at;
     let session = Session {
         user: user(name),
         current_state: last.state.clone(),
@@ -43,6 +44,7 @@ pub(super) fn commit(name: &str, rows: Vec<NewCheckpoint>) -> Commit {
         changed: None,
         requests: Vec::new(),
         events: Vec::new(),
+        decided_at: last_at,
     }
 }
 

@@ -22,8 +22,9 @@
 //! for [`CheckpointStore`] with [`CheckpointQuery`], [`live_set_tests!`](crate::live_set_tests) for
 //! [`LiveSet`](crate::LiveSet), [`summary_tests!`](crate::summary_tests) for [`SummaryCache`],
 //! [`activity_tests!`](crate::activity_tests) for [`ActivityStore`] with [`ActivityQuery`] and
-//! [`SnapshotStore`](crate::SnapshotStore), and [`room_tests!`](crate::room_tests) for [`RoomStore`] with [`RoomQuery`],
-//! both on a store that keeps timelines too.
+//! [`SnapshotStore`](crate::SnapshotStore), and [`room_tests!`](crate::room_tests) for [`RoomStore`] with [`RoomQuery`]
+//! and [`RoomFeed`], both on a store that keeps timelines too, and [`outbox_tests!`](crate::outbox_tests) for [`Outbox`] with
+//! [`OutboxQuery`] on a store that keeps all of that.
 //!
 //! This module is not a stable API: a minor version may add cases and change their signatures.
 
@@ -36,6 +37,8 @@ pub mod checkpoint_store;
 pub mod crowd;
 pub mod live_set;
 pub mod model;
+pub mod outbox;
+pub mod room_feed;
 pub mod room_life;
 pub mod room_query;
 pub mod room_store;
@@ -44,7 +47,8 @@ pub mod summary_cache;
 pub mod summed_life;
 
 use crate::{
-    ActivityQuery, ActivityStore, CheckpointQuery, CheckpointStore, RoomQuery, RoomStore, SummaryCache,
+    ActivityQuery, ActivityStore, CheckpointQuery, CheckpointStore, Outbox, OutboxQuery, RoomFeed, RoomQuery,
+    RoomStore, SummaryCache,
 };
 
 /// A store of timelines: both of their ports.
@@ -66,6 +70,16 @@ impl<S: ActivityQuery + ActivityStore + Timelines + ?Sized> Activities for S {}
 pub trait Rooms: RoomQuery + RoomStore + Timelines {}
 
 impl<S: RoomQuery + RoomStore + Timelines + ?Sized> Rooms for S {}
+
+/// A store of rooms that tells what a copy of them lacks.
+pub trait Feeds: RoomFeed + Rooms {}
+
+impl<S: RoomFeed + Rooms + ?Sized> Feeds for S {}
+
+/// A store of everything, that keeps what happened for those who want to hear of it.
+pub trait Outboxes: ActivityStore + Outbox + OutboxQuery + RoomStore + Timelines {}
+
+impl<S: ActivityStore + Outbox + OutboxQuery + RoomStore + Timelines + ?Sized> Outboxes for S {}
 
 /// All promises of the ports of timelines, each as a test on a fresh store; see [`conformance`](self).
 #[macro_export]
@@ -220,8 +234,40 @@ macro_rules! room_tests {
                 sessions_come_newest_first_when_they_are_over,
                 actions_page_newest_first_without_gaps,
             }
+            room_feed::{
+                a_room_is_behind_until_its_rows_are_copied,
+                messages_come_in_the_order_of_their_numbers,
+                sessions_come_in_the_order_in_which_they_ended,
+                a_copy_never_goes_back,
+            }
             room_life::{
                 a_random_room_is_the_same_as_in_memory,
+            }
+        }
+    };
+}
+
+/// All promises of the ports of the outbox, each as a test on a fresh store; see [`conformance`](self).
+#[macro_export]
+macro_rules! outbox_tests {
+    ($fresh:path, $run:path) => {
+        $crate::conformance_cases! { $fresh, $run;
+            outbox::{
+                an_event_is_kept_with_the_commit_that_made_it,
+                what_is_not_written_tells_nothing,
+                a_batch_that_is_repeated_tells_its_events_once,
+                an_erasure_takes_events_along,
+                events_up_to_an_erasure_are_left_out,
+                only_what_a_sink_wants_is_kept,
+                letters_come_in_order_until_they_are_acknowledged,
+                each_sink_goes_at_its_own_pace,
+                a_sink_belongs_to_one_node_until_its_claim_ends,
+                every_kind_comes_back_as_it_was,
+                an_acknowledged_letter_does_not_come_again,
+                a_refused_letter_lies_dead_until_it_is_sent_again,
+                what_is_too_old_expires_and_is_counted,
+                the_books_balance,
+                dead_letters_page_in_order_without_gaps,
             }
         }
     };

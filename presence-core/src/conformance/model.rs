@@ -181,6 +181,7 @@ impl Life {
             changed: None,
             requests: Vec::new(),
             events: Vec::new(),
+            decided_at: self.now,
         };
         let outcomes = store.commit(vec![commit]).await.expect("a store that works");
         assert_eq!(outcomes, [Outcome::Conflict], "seed {}", self.seed);

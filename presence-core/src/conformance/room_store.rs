@@ -58,9 +58,19 @@ pub(super) fn batch(id: &str, millis: i64, rows: Vec<RoomRow>) -> Batch {
             |row| if let RoomRow::Message(message) = row { Some(message.position.seq) } else { None },
         ),
         last_action: last(|row| if let RoomRow::Action(action) = row { Some(action.number) } else { None }),
+        last_end: last(|row| if let RoomRow::Left { end, .. } = row { Some(*end) } else { None }),
         last_message_at: None,
     };
-    Batch { room: room(id), epoch: Epoch(5), at: at(millis), counters, rows, events: Vec::new() }
+    Batch {
+        room: room(id),
+        epoch: Epoch(5),
+        // Each later one is another one.
+        number: millis,
+        at: at(millis),
+        counters,
+        rows,
+        events: Vec::new(),
+    }
 }
 
 pub(super) fn message(seq: i64, by: &str, millis: i64) -> ChatMessage {
@@ -93,7 +103,7 @@ pub(super) fn joined(number: i64, by: &str, millis: i64) -> RoomRow {
 }
 
 pub(super) fn left(number: i64, millis: i64) -> RoomRow {
-    RoomRow::Left { number, leave_time: at(millis) }
+    RoomRow::Left { number, end: number, leave_time: at(millis) }
 }
 
 pub(super) fn action(
@@ -439,8 +449,7 @@ pub async fn what_members_say_comes_back_as_it_was(store: &dyn Rooms) {
     let rows: Vec<RoomRow> = sent.iter().cloned().map(RoomRow::Message).collect();
     let counters =
         RoomCounters { last_seq: i64::MAX, last_action: i64::MAX, ..batch("x", 0, Vec::new()).counters };
-    let batch =
-        Batch { room: id.clone(), epoch, at: crate::Timestamp::MAX, counters, rows, events: Vec::new() };
+    let batch = Batch { room: id.clone(), epoch, at: crate::Timestamp::MAX, counters, ..batch("x", 1, rows) };
     write_one(store, batch).await;
     let part = store.messages(&id, Window::all(), 0, 100).await.expect("a store that works");
     sent.reverse();

@@ -91,7 +91,7 @@ impl ActivityLog {
         self.kept_from.is_none_or(|kept_from| kept_from <= day)
     }
 
-    fn save(&mut self, Figures { mark, active, calculated_at }: Figures) -> bool {
+    fn save(&mut self, Figures { mark, active, calculated_at, .. }: Figures) -> bool {
         let day = mark.day;
         let version = self.days.get(&day).map_or(0, |(known, _)| known.version);
         if version != mark.version || !self.is_kept(day) {
@@ -243,7 +243,13 @@ impl ActivityStore for MemoryStore {
     }
 
     async fn save(&self, figures: Figures) -> Result<bool, StoreError> {
-        Ok(self.activity().save(figures))
+        let mut log = self.activity();
+        let (events, at) = (figures.events.clone(), figures.calculated_at);
+        let is_saved = log.save(figures);
+        if is_saved {
+            self.outbox().keep(&events, at);
+        }
+        Ok(is_saved)
     }
 
     async fn retire(&self, before: Horizon, limit: usize) -> Result<Retired, StoreError> {

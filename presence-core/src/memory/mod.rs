@@ -2,6 +2,8 @@
 
 mod activity;
 pub(crate) mod live_set;
+mod outbox;
+mod room_feed;
 mod rooms;
 pub(crate) mod store;
 mod summaries;

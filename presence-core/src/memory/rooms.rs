@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Action, AdminAction, Batch, ChatMessage, Epoch, InRoom, Lease, MemoryStore, NewRoom, Part, Record,
+    Action, AdminAction, Batch, ChatMessage, Epoch, Event, InRoom, Lease, MemoryStore, NewRoom, Part, Record,
     RetiredRooms, RoomCounters, RoomId, RoomName, RoomQuery, RoomRole, RoomRow, RoomSession, RoomStore,
     StoreError, StoredRoom, TakenRoom, Timestamp, UserId, Window, Written,
 };
@@ -17,31 +17,37 @@ use crate::{
 /// All that is kept of rooms. Its lock is taken before that of activity, and of the timelines.
 #[derive(Debug, Default)]
 pub(super) struct RoomLog {
-    rooms: BTreeMap<RoomId, Kept>,
+    pub(super) rooms: BTreeMap<RoomId, Kept>,
     /// In which rooms something is kept of a user.
     of_users: HashMap<UserId, BTreeSet<RoomId>>,
 }
 
 #[derive(Debug)]
-struct Kept {
+pub(super) struct Kept {
     name: RoomName,
     created_at: Timestamp,
     closed_at: Option<Timestamp>,
-    counters: RoomCounters,
+    pub(super) counters: RoomCounters,
     alive_at: Timestamp,
     lease: Lease,
+    /// The number of the last batch under this lease.
+    last_batch: i64,
     roles: BTreeMap<(RoomRole, UserId), Timestamp>,
-    messages: Rows<ChatMessage>,
+    pub(super) messages: Rows<ChatMessage>,
     /// Those that are over.
-    sessions: Rows<RoomSession>,
+    pub(super) sessions: Rows<RoomSession>,
+    /// Their numbers in the order in which they ended.
+    pub(super) ends: BTreeMap<i64, i64>,
+    pub(super) messages_copied: i64,
+    pub(super) sessions_copied: i64,
     unfinished: BTreeMap<i64, RoomSession>,
     actions: BTreeMap<i64, AdminAction>,
 }
 
 /// Rows by number, and by time.
 #[derive(Debug)]
-struct Rows<T> {
-    rows: BTreeMap<i64, T>,
+pub(super) struct Rows<T> {
+    pub(super) rows: BTreeMap<i64, T>,
     in_time: BTreeSet<(Timestamp, i64)>,
 }
 
@@ -72,6 +78,13 @@ impl<T: Clone> Rows<T> {
 }
 
 impl MemoryStore {
+    /// Keeps events for those who want them, but for what they say of users who were erased since.
+    fn tell(&self, events: Vec<Event>, at: Timestamp) {
+        let known = events.into_iter().filter_map(|event| event.unerased(|user| self.erased_at(user)));
+        let known: Vec<_> = known.collect();
+        self.outbox().keep(&known, at);
+    }
+
     pub(super) fn room_log(&self) -> MutexGuard<'_, RoomLog> {
         // Nothing below panics between two writes that belong together.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
@@ -89,9 +102,13 @@ impl RoomLog {
             counters: RoomCounters { last_action: 1, ..RoomCounters::default() },
             alive_at: created_at,
             lease: Lease::none(),
+            last_batch: 0,
             roles: BTreeMap::new(),
             messages: Rows::new(),
             sessions: Rows::new(),
+            ends: BTreeMap::new(),
+            messages_copied: 0,
+            sessions_copied: 0,
             unfinished: BTreeMap::new(),
             actions: BTreeMap::new(),
         });
@@ -107,11 +124,12 @@ impl RoomLog {
         true
     }
 
-    fn write(&mut self, batch: Batch, erased_at: impl Fn(&UserId) -> Option<Timestamp>) -> Written {
-        let Batch { room, epoch, at, counters, rows, .. } = batch;
-        let Some(kept) = self.rooms.get_mut(&room) else { return Written::Fenced };
+    /// Writes a batch, and says whether it is written for the first time.
+    fn write(&mut self, batch: Batch, erased_at: impl Fn(&UserId) -> Option<Timestamp>) -> (Written, bool) {
+        let Batch { room, epoch, number, at, counters, rows, .. } = batch;
+        let Some(kept) = self.rooms.get_mut(&room) else { return (Written::Fenced, false) };
         if kept.lease.epoch != epoch {
-            return Written::Fenced;
+            return (Written::Fenced, false);
         }
         let is_known = |user: &UserId, at: Timestamp| erased_at(user).is_none_or(|erased_at| erased_at < at);
         let of_users = &mut self.of_users;
@@ -131,10 +149,11 @@ impl RoomLog {
                     }
                 }
                 RoomRow::Message(_) | RoomRow::Joined(_) => {}
-                RoomRow::Left { number, leave_time } => {
+                RoomRow::Left { number, end, leave_time } => {
                     if let Some(session) = kept.unfinished.remove(&number) {
                         let session = RoomSession { leave_time: Some(leave_time), ..session };
                         kept.sessions.insert(session.join_time, number, session);
+                        kept.ends.insert(end, number);
                     }
                 }
                 RoomRow::Granted { user_id, role, at } => {
@@ -155,8 +174,9 @@ impl RoomLog {
                 RoomRow::Closed { at } => kept.closed_at = Some(at),
             }
         }
-        (kept.counters, kept.alive_at) = (counters, at);
-        Written::Stored
+        let is_new = kept.last_batch < number;
+        (kept.counters, kept.alive_at, kept.last_batch) = (counters, at, number);
+        (Written::Stored, is_new)
     }
 
     fn retire(&mut self, before: Timestamp, limit: usize) -> RetiredRooms {
@@ -297,7 +317,7 @@ impl Kept {
         if self.lease.epoch != expected || self.closed_at.is_some() {
             return None;
         }
-        self.lease = lease;
+        (self.lease, self.last_batch) = (lease, 0);
         let mut last: Vec<_> = self.messages.rows.values().rev().take(messages).cloned().collect();
         last.reverse();
         Some(TakenRoom {
@@ -312,7 +332,13 @@ impl Kept {
 #[async_trait]
 impl RoomStore for MemoryStore {
     async fn create_room(&self, room: NewRoom) -> Result<bool, StoreError> {
-        Ok(self.room_log().create(room, |user| self.erased_at(user)))
+        let mut log = self.room_log();
+        let (events, at) = (room.events.clone(), room.created_at);
+        let is_made = log.create(room, |user| self.erased_at(user));
+        if is_made {
+            self.tell(events, at);
+        }
+        Ok(is_made)
     }
 
     async fn take_room(
@@ -344,7 +370,15 @@ impl RoomStore for MemoryStore {
 
     async fn write_batches(&self, batches: Vec<Batch>) -> Result<Vec<Written>, StoreError> {
         let mut log = self.room_log();
-        Ok(batches.into_iter().map(|batch| log.write(batch, |user| self.erased_at(user))).collect())
+        let write = |mut batch: Batch| {
+            let (events, at) = (std::mem::take(&mut batch.events), batch.at);
+            let (written, is_new) = log.write(batch, |user| self.erased_at(user));
+            if is_new {
+                self.tell(events, at);
+            }
+            written
+        };
+        Ok(batches.into_iter().map(write).collect())
     }
 
     async fn retire_rooms(&self, before: Timestamp, limit: usize) -> Result<RetiredRooms, StoreError> {

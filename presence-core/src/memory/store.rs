@@ -16,7 +16,7 @@ use crate::{
     Facts, Fold, Kept, LiveSet, Mark, Member, MemberRef, MemoryLiveSet, NewCheckpoint, Outcome, Place,
     Record, Request, Row, Seen, Session, Source, StateType, StoreError, SummaryCache, Tally, Timestamp,
     UserId, Version, Window,
-    memory::{activity::ActivityLog, rooms::RoomLog, summaries::Summaries},
+    memory::{activity::ActivityLog, outbox::OutboxLog, rooms::RoomLog, summaries::Summaries},
 };
 
 /// How many sessions are filed anew before the lock is let go.
@@ -44,6 +44,7 @@ pub struct MemoryStore {
     live: Arc<MemoryLiveSet>,
     pub(super) activity: Mutex<ActivityLog>,
     pub(super) rooms: Mutex<RoomLog>,
+    pub(super) outbox: Mutex<OutboxLog>,
 }
 
 #[derive(Debug, Default)]
@@ -304,7 +305,16 @@ impl CheckpointStore for MemoryStore {
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
         let mut timelines = self.lock();
-        Ok(commits.into_iter().map(|commit| timelines.commit(commit)).collect())
+        let mut outbox = self.outbox();
+        let commit = |mut commit: Commit| {
+            let (events, at) = (std::mem::take(&mut commit.events), commit.decided_at);
+            let outcome = timelines.commit(commit);
+            if outcome != Outcome::Conflict {
+                outbox.keep(&events, at);
+            }
+            outcome
+        };
+        Ok(commits.into_iter().map(commit).collect())
     }
 
     async fn touch(&self, beats: Vec<Beat>) -> Result<Vec<Beat>, StoreError> {
@@ -338,7 +348,9 @@ impl CheckpointStore for MemoryStore {
         let erasure = self.erase_timeline(user, at);
         // Behind the fence: what was let in before it is gone with the others.
         let (messages, room_sessions) = self.room_log().erase(user);
-        Ok(Erasure { events: self.activity().erase(user), messages, room_sessions, ..erasure })
+        let events = self.activity().erase(user);
+        self.outbox().erase(user);
+        Ok(Erasure { events, messages, room_sessions, ..erasure })
     }
 }
 

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 
 use crate::{
-    ActiveUsers, Appended, Horizon, IdentityFold, NewEvent, Period, SightingPlace, StoreError, Timestamp,
+    ActiveUsers, Appended, Event, Horizon, IdentityFold, NewEvent, Period, SightingPlace, StoreError,
+    Timestamp,
 };
 
 /// What a day's figures are worth: how often they were saved, and what came since.
@@ -52,6 +53,8 @@ pub struct Figures {
     pub active: ActiveUsers,
     /// When they were calculated.
     pub calculated_at: Timestamp,
+    /// What others are told if they are saved.
+    pub events: Vec<Event>,
 }
 
 /// How much was retired.

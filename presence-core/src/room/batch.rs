@@ -88,6 +88,8 @@ pub struct RoomCounters {
     pub last_seq: i64,
     /// The number of the last record of an administrator.
     pub last_action: i64,
+    /// How many sessions have ended.
+    pub last_end: i64,
     /// When something was last said.
     pub last_message_at: Option<Timestamp>,
 }
@@ -112,13 +114,15 @@ pub struct Batch {
     pub room: RoomId,
     /// Which opening of it: if there was a later one, nothing is written.
     pub epoch: Epoch,
+    /// Which batch of this opening, from 1 on: what is written again is known by it.
+    pub number: i64,
     /// When it was cut: members who have not left by then were there.
     pub at: Timestamp,
     /// The numbers after it.
     pub counters: RoomCounters,
     /// What is written.
     pub rows: Vec<RoomRow>,
-    /// What others are told.
+    /// What others are told, once: not where the batch was written before.
     pub events: Vec<Event>,
 }
 
@@ -134,6 +138,8 @@ pub enum RoomRow {
     Left {
         /// The number of the session.
         number: i64,
+        /// Which end of a session it is, in the order in which they are written.
+        end: i64,
         /// When.
         leave_time: Timestamp,
     },

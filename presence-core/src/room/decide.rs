@@ -27,11 +27,14 @@ pub struct Room {
     coalesce: Coalesce,
     history: History,
     last_action: i64,
+    last_end: i64,
     last_message_at: Option<Timestamp>,
     rows: Vec<RoomRow>,
     /// What the messages among them have in bytes.
     waiting_bytes: usize,
     events: Vec<Event>,
+    /// How many batches were cut.
+    batches: i64,
     /// The counters of the last batch.
     told: RoomCounters,
     /// When it was cut.
@@ -46,7 +49,7 @@ impl Room {
     #[must_use]
     pub fn new(taken: TakenRoom, policy: RoomPolicy, now: Timestamp) -> Self {
         let TakenRoom { room, muted, messages, unfinished } = taken;
-        let RoomCounters { stats, last_seq, last_action, last_message_at } = room.counters;
+        let RoomCounters { stats, last_seq, last_action, last_message_at, mut last_end } = room.counters;
         let epoch = room.lease.epoch;
         let last = Position { epoch, seq: last_seq };
         // What came before the first of them is not here; where it has no place any more, that is as good as one of its
@@ -60,7 +63,8 @@ impl Room {
         let (mut rows, mut events) = (Vec::new(), Vec::new());
         for session in unfinished {
             let leave_time = room.alive_at.max(session.join_time);
-            rows.push(RoomRow::Left { number: session.number, leave_time });
+            last_end = last_end.saturating_add(1);
+            rows.push(RoomRow::Left { number: session.number, end: last_end, leave_time });
             events.push(left(&room.id, &RoomSession { leave_time: Some(leave_time), ..session }));
         }
         Self {
@@ -74,10 +78,12 @@ impl Room {
             epoch,
             policy,
             last_action,
+            last_end,
             last_message_at,
             rows,
             waiting_bytes: 0,
             events,
+            batches: 0,
             told: room.counters,
             alive_at: room.alive_at,
             over: None,
@@ -212,6 +218,7 @@ impl Room {
             stats: self.roster.stats(),
             last_seq: self.history.last().seq,
             last_action: self.last_action,
+            last_end: self.last_end,
             last_message_at: self.last_message_at,
         };
         let is_told = self.rows.is_empty() && self.events.is_empty() && self.told == counters;
@@ -222,9 +229,11 @@ impl Room {
         }
         (self.told, self.alive_at) = (counters, at);
         self.waiting_bytes = 0;
+        self.batches = self.batches.saturating_add(1);
         Some(Batch {
             room: self.id.clone(),
             epoch: self.epoch,
+            number: self.batches,
             at,
             counters,
             rows: std::mem::take(&mut self.rows),
@@ -336,7 +345,9 @@ impl Turn<'_> {
     fn end(&mut self, member: &RoomMember) {
         // A clock that was set back ends no stay before it began.
         let leave_time = self.now.at.max(member.join_time);
-        self.room.rows.push(RoomRow::Left { number: member.session, leave_time });
+        self.room.last_end = self.room.last_end.saturating_add(1);
+        let (number, end) = (member.session, self.room.last_end);
+        self.room.rows.push(RoomRow::Left { number, end, leave_time });
         let session = RoomSession { leave_time: Some(leave_time), ..member.session() };
         self.room.events.push(left(&self.room.id, &session));
     }

@@ -12,8 +12,9 @@ use futures_util::lock::Mutex as TurnMutex;
 
 use crate::{
     ActiveUsers, ActivityPolicy, ActivityQuery, ActivityStore, Appended, Audit, ClientEvent, Clock,
-    DailyActiveStats, DayMark, DayMarks, Error, Figures, IdentityFold, Interval, OnlineHistory, OnlinePoint,
-    OnlineSnapshot, Period, Rejection, SnapshotStore, StoreError, StoredDay, TimeWindow, Timestamp, Window,
+    DailyActiveStats, DayMark, DayMarks, Error, Event, Figures, IdentityFold, Interval, OnlineHistory,
+    OnlinePoint, OnlineSnapshot, Period, Rejection, SnapshotStore, StoreError, StoredDay, TimeWindow,
+    Timestamp, Window,
 };
 
 /// How many sightings, events or snapshots are read at once.
@@ -438,7 +439,9 @@ impl Activity {
         // Days that a store has are days of an instant.
         let Ok(period) = Period::day(mark.day) else { return Ok(false) };
         let active = self.fold(period).await?;
-        self.shared.store.save(Figures { mark, active, calculated_at: self.now() }).await
+        let (at, version) = (self.now(), mark.version.saturating_add(1));
+        let told = Event::DauCalculated { day: mark.day, version, active: active.clone(), at };
+        self.shared.store.save(Figures { mark, active, calculated_at: at, events: vec![told] }).await
     }
 
     async fn fold(&self, period: Period) -> Result<ActiveUsers, StoreError> {

@@ -8,6 +8,7 @@ pub(crate) mod heartbeat;
 mod online;
 pub(crate) mod page;
 pub(crate) mod recorded;
+pub(crate) mod relay;
 pub(crate) mod rooms;
 pub(crate) mod summaries;
 pub(crate) mod tracker;

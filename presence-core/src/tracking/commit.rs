@@ -80,8 +80,10 @@ pub struct Commit {
     pub changed: Option<Window>,
     /// Requests to remember, each with the checkpoint that answers it.
     pub requests: Vec<(Request, Row)>,
-    /// What happened, for those who want to hear of it. Stores keep the kinds that a sink has asked for; so far none.
+    /// What happened, for those who want to hear of it: stores keep what a sink has subscribed to.
     pub events: Vec<Event>,
+    /// When it was decided.
+    pub decided_at: Timestamp,
 }
 
 /// What became of a [`Commit`].

@@ -161,6 +161,7 @@ pub fn decide(context: &Context, envelopes: &[Stamped], policy: &Policy, now: Ti
         session,
         insert,
         requests,
+        decided_at: now,
     });
     Decision { commit, answers }
 }
@@ -188,6 +189,7 @@ pub fn expire(session: &Session, policy: &Policy, now: Timestamp) -> Option<Comm
         withdraw: Vec::new(),
         insert: vec![row],
         requests: Vec::new(),
+        decided_at: now,
     })
 }
 

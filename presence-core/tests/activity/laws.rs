@@ -229,8 +229,12 @@ fn a_fold_in_the_middle_of_an_ingest_is_made_good_by_the_next() {
     let fold = world.store.fold(period, None, 100, IdentityFold::new());
     let (fold, _) = block_on(fold).expect("a store that works");
     world.ingest(vec![event(&noon(2))]);
-    let figures =
-        presence_core::Figures { mark: stale[0], active: fold.finish(), calculated_at: Timestamp::MIN };
+    let figures = presence_core::Figures {
+        mark: stale[0],
+        active: fold.finish(),
+        calculated_at: Timestamp::MIN,
+        events: Vec::new(),
+    };
     assert!(block_on(world.store.save(figures)).expect("a store that works"));
     assert_eq!(world.stats("2025-01-01").map(|stats| stats.active.count), Some(1));
     assert_eq!(world.refold(), 1);

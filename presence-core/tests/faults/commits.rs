@@ -108,6 +108,7 @@ fn each_lapse_of_a_commit_is_checked_for_its_proof() {
             changed: None,
             requests: vec![],
             events: vec![],
+            decided_at: at(1000),
         };
         block_on(store.commit(vec![commit])).expect("a store that works").remove(0)
     };

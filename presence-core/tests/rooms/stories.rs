@@ -234,7 +234,7 @@ fn a_closed_room_tells_its_members_and_takes_no_others() {
     assert!(w.room.is_over());
     let batch = w.batch().unwrap();
     let ends = batch.rows.iter().filter_map(|row| match row {
-        RoomRow::Left { number, leave_time } => Some((*number, *leave_time)),
+        RoomRow::Left { number, leave_time, .. } => Some((*number, *leave_time)),
         _ => None,
     });
     let ends = ends.collect::<Vec<_>>();
@@ -476,7 +476,7 @@ fn a_clock_that_is_set_back_ends_no_stay_before_it_began() {
     let now = presence_core::Moment { at: at(1000), uptime: Duration::from_secs(6) };
     assert!(w.room.handle(Command::Leave { connection: ConnectionId(1) }, now, &mut effects));
     let batch = w.room.batch(at(1000)).unwrap();
-    assert_eq!(batch.rows.last(), Some(&RoomRow::Left { number: 1, leave_time: at(5000) }));
+    assert_eq!(batch.rows.last(), Some(&RoomRow::Left { number: 1, end: 1, leave_time: at(5000) }));
 }
 
 #[test]

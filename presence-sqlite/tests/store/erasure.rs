@@ -129,7 +129,7 @@ fn chat(store: &SqliteStore, names: &[String]) {
     let (rows, epoch) = (rows.collect(), Epoch(1));
     let last_seq = last_seq + names.len() as i64;
     let counters = RoomCounters { last_seq, last_action: last_seq + 1, ..RoomCounters::default() };
-    let batch = Batch { room: id, epoch, at: at(2000), counters, rows, events: vec![] };
+    let batch = Batch { room: id, epoch, number: 1, at: at(2000), counters, rows, events: vec![] };
     assert_eq!(block_on(store.write_batches(vec![batch])).unwrap(), [Written::Stored]);
 }
 

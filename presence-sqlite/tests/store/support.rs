@@ -43,6 +43,7 @@ pub(crate) fn commit(name: &str, expected: Option<Version>, rows: &[NewCheckpoin
         changed: None,
         requests: Vec::new(),
         events: Vec::new(),
+        decided_at: last.at,
     }
 }
 

@@ -98,7 +98,12 @@ async fn active(store: &PostgresStore) -> ActiveUsers {
 }
 
 fn figures(mark: DayMark, count: u64) -> Figures {
-    Figures { mark, active: ActiveUsers { count, ..ActiveUsers::default() }, calculated_at: at(1000) }
+    Figures {
+        mark,
+        active: ActiveUsers { count, ..ActiveUsers::default() },
+        calculated_at: at(1000),
+        events: Vec::new(),
+    }
 }
 
 #[tokio::test]

@@ -113,6 +113,7 @@ pub(crate) fn commit(name: &str, expected: Option<Version>, row: NewCheckpoint) 
     Commit {
         expected,
         erased_at: None,
+        decided_at: row.at,
         totals: vec![(row.state.clone(), 1)],
         session,
         withdraw: Vec::new(),

@@ -62,7 +62,8 @@ async fn a_batch_of_any_size_is_one_statement() {
     let marks = store.day_marks(day).await.unwrap();
     let (fold, after) = store.fold(day, None, 2000, IdentityFold::new()).await.unwrap();
     assert_eq!(after, None);
-    let figures = Figures { mark: marks.days[0], active: fold.finish(), calculated_at: at(2000) };
+    let figures =
+        Figures { mark: marks.days[0], active: fold.finish(), calculated_at: at(2000), events: Vec::new() };
     assert_eq!(figures.active.count, 1001);
     assert!(store.save(figures).await.unwrap());
     assert_eq!(proxy.statements() - before, 3, "a day is counted in three");

@@ -90,7 +90,8 @@ async fn events_whose_answer_is_lost_are_stored_once() {
     assert_eq!(marks[0].changes, 1, "one change of one day");
 
     // Who saves first is told by the answer, and that is lost; not so where the request was.
-    let figures = |mark| Figures { mark, active: ActiveUsers::default(), calculated_at: at(9) };
+    let figures =
+        |mark| Figures { mark, active: ActiveUsers::default(), calculated_at: at(9), events: Vec::new() };
     proxy.cut(Cut::Request, 1);
     assert!(store.save(figures(marks[0])).await.unwrap());
     let marks = store.day_marks(day).await.unwrap().days;
