@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod callbacks;
 pub mod config;
 mod cors;
 pub mod demo;
