@@ -3,6 +3,7 @@
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use presence_core::{ActivityPolicy, CountedEvents, Policy};
+use presence_server::callbacks::Guard;
 use presence_server::config::{Command, Config, ConfigError, Environment, LogFormat, StoreUrl};
 use presence_sqlite::Durability;
 
@@ -10,6 +11,21 @@ type Variables<'a> = &'a [(&'a str, &'a str)];
 
 const SECRET: &str = "canaryjwt-vd3sY0kqX1m8ZrT5uQ9wLc2hNf7eJbA6";
 const KEY: &str = "canarykey-K7pWx2eRt9yUi4oPa6sDf8gHj1kLz3xC";
+const SIGNING: &str = "whsec_canarysigningK7pWx2eRt9yUi4oPa6s";
+
+/// What no callback may go to unless private targets are allowed, and what is no URL.
+const OFF_LIMITS: &[&str] = &[
+    "hooks.example",
+    "ftp://hooks.example/",
+    "https://me:you@hooks.example/",
+    "https://hooks.example/#x",
+    "http://hooks.example/",
+    "https://hooks.example:8080/",
+    "https://localhost/",
+    "https://127.0.0.1/",
+    "https://[::ffff:10.0.0.1]/",
+    "https://169.254.169.254/",
+];
 
 fn command(args: &[&str], env: Variables<'_>) -> Result<Command, ConfigError> {
     let env = Environment::new(env.iter().copied());
@@ -66,6 +82,27 @@ fn nothing_said_means_the_defaults() {
     assert!(!config.is_open());
     assert_eq!(config.exposure(), None);
     assert!(config.cors_origins().is_empty());
+    let callbacks = config.callbacks();
+    for url in [
+        &callbacks.data_url,
+        &callbacks.room_event_url,
+        &callbacks.chat_history_url,
+        &callbacks.session_history_url,
+        &callbacks.periodic_sync_url,
+        &callbacks.event_url,
+    ] {
+        assert_eq!(*url, None);
+    }
+    assert_eq!((callbacks.policy.guard, callbacks.policy.secrets.is_none()), (Guard::default(), true));
+    assert!(callbacks.event_kinds.contains("state_changed") && callbacks.event_kinds.contains("to_come"));
+    let seconds = Duration::from_secs;
+    assert_eq!((callbacks.max_retries, callbacks.retry_delay), (3, seconds(5)));
+    assert_eq!((callbacks.policy.timeout, callbacks.sync_interval), (seconds(30), Some(seconds(300))));
+    assert_eq!((callbacks.chat_history_batch_size, callbacks.chat_history_interval), (1000, seconds(300)));
+    assert_eq!(
+        (callbacks.session_history_batch_size, callbacks.session_history_interval),
+        (500, seconds(600))
+    );
     assert_eq!(
         config.summary().to_string(),
         "listening on 127.0.0.1:3000, keeping everything in memory, Offline after 60 s of silence, \
@@ -99,6 +136,23 @@ fn what_is_said_counts() {
             ("USER_MESSAGE_INTERVAL_SECS", "0"),
             ("ROOM_ACTIVITY_AS_HEARTBEAT", "1"),
             ("ROOM_RETENTION_DAYS", "30"),
+            ("DATA_CALLBACK_URL", "http://127.0.0.1:8080/sync/room"),
+            ("ROOM_EVENT_CALLBACK_URL", "http://127.0.0.1:8080/api/room-events"),
+            ("CHAT_HISTORY_CALLBACK_URL", "http://receiver/api/chat-history"),
+            ("SESSION_HISTORY_CALLBACK_URL", "https://hooks.example/sessions"),
+            ("PERIODIC_SYNC_CALLBACK_URL", "https://hooks.example:8443"),
+            ("EVENT_CALLBACK_URL", "https://hooks.example/?token=canary"),
+            ("EVENT_CALLBACK_KINDS", "user_left,state_changed,user_left"),
+            ("CALLBACK_SECRET", SIGNING),
+            ("CALLBACK_ALLOW_PRIVATE", "1"),
+            ("CHAT_HISTORY_BATCH_SIZE", "10000"),
+            ("SESSION_HISTORY_BATCH_SIZE", "1"),
+            ("CHAT_HISTORY_BATCH_INTERVAL_SECONDS", "1"),
+            ("SESSION_HISTORY_BATCH_INTERVAL_SECONDS", "2"),
+            ("CALLBACK_MAX_RETRIES", "0"),
+            ("CALLBACK_RETRY_DELAY_SECONDS", "7"),
+            ("CALLBACK_TIMEOUT_SECONDS", "10"),
+            ("SYNC_INTERVAL_SECONDS", "0"),
             ("LOG_FORMAT", "json"),
             ("JWT_SECRET", SECRET),
             ("JWT_AUDIENCE", "app"),
@@ -120,6 +174,28 @@ fn what_is_said_counts() {
     assert_eq!((rooms.message_interval, rooms.keep_history), (Duration::ZERO, days(30)));
     assert_eq!((config.node_name(), config.room_activity_is_heartbeat()), (Some("node-1"), true));
     assert_eq!(config.log_format(true), LogFormat::Json);
+    let callbacks = config.callbacks();
+    for (url, expected) in [
+        (&callbacks.data_url, "http://127.0.0.1:8080/sync/room"),
+        (&callbacks.room_event_url, "http://127.0.0.1:8080/api/room-events"),
+        (&callbacks.chat_history_url, "http://receiver/api/chat-history"),
+        (&callbacks.session_history_url, "https://hooks.example/sessions"),
+        (&callbacks.periodic_sync_url, "https://hooks.example:8443"),
+        (&callbacks.event_url, "https://hooks.example/?token=canary"),
+    ] {
+        assert!(*url == expected.parse().ok(), "{expected}");
+    }
+    assert_eq!(
+        ["user_left", "state_changed", "user_joined"].map(|kind| callbacks.event_kinds.contains(kind)),
+        [true, true, false]
+    );
+    assert_eq!(callbacks.policy.guard, Guard::allowing_private());
+    assert!(callbacks.policy.secrets.is_some());
+    let seconds = Duration::from_secs;
+    assert_eq!((callbacks.max_retries, callbacks.retry_delay), (0, seconds(7)));
+    assert_eq!((callbacks.policy.timeout, callbacks.sync_interval), (seconds(10), None));
+    assert_eq!((callbacks.chat_history_batch_size, callbacks.chat_history_interval), (10_000, seconds(1)));
+    assert_eq!((callbacks.session_history_batch_size, callbacks.session_history_interval), (1, seconds(2)));
     assert_eq!(
         config.effective().to_string(),
         "BIND_ADDRESS=[::1]:8080\n\
@@ -154,6 +230,24 @@ fn what_is_said_counts() {
          USER_MESSAGE_INTERVAL_SECS=0\n\
          ROOM_ACTIVITY_AS_HEARTBEAT=1\n\
          ROOM_RETENTION_DAYS=30\n\
+         DATA_CALLBACK_URL=http://127.0.0.1:8080/***\n\
+         ROOM_EVENT_CALLBACK_URL=http://127.0.0.1:8080/***\n\
+         CHAT_HISTORY_CALLBACK_URL=http://receiver/***\n\
+         SESSION_HISTORY_CALLBACK_URL=https://hooks.example/***\n\
+         PERIODIC_SYNC_CALLBACK_URL=https://hooks.example:8443/\n\
+         EVENT_CALLBACK_URL=https://hooks.example/***\n\
+         EVENT_CALLBACK_KINDS=state_changed,user_left\n\
+         CALLBACK_SECRET=***\n\
+         CALLBACK_SECRET_FILE=\n\
+         CALLBACK_ALLOW_PRIVATE=1\n\
+         CHAT_HISTORY_BATCH_SIZE=10000\n\
+         SESSION_HISTORY_BATCH_SIZE=1\n\
+         CHAT_HISTORY_BATCH_INTERVAL_SECONDS=1\n\
+         SESSION_HISTORY_BATCH_INTERVAL_SECONDS=2\n\
+         CALLBACK_MAX_RETRIES=0\n\
+         CALLBACK_RETRY_DELAY_SECONDS=7\n\
+         CALLBACK_TIMEOUT_SECONDS=10\n\
+         SYNC_INTERVAL_SECONDS=0\n\
          LOG_FORMAT=json\n\
          ACCESS_LOG=0\n"
     );
@@ -260,6 +354,23 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
         ("JWT_ISSUER", &[" https://id.example"]),
         ("JWT_MAX_AGE_SECS", &["0", "24h", "31536001"]),
         ("ADMIN_API_KEY", &["your_secret_api_key", "changeme", "sha256:00"]),
+        ("DATA_CALLBACK_URL", OFF_LIMITS),
+        ("ROOM_EVENT_CALLBACK_URL", OFF_LIMITS),
+        ("CHAT_HISTORY_CALLBACK_URL", OFF_LIMITS),
+        ("SESSION_HISTORY_CALLBACK_URL", OFF_LIMITS),
+        ("PERIODIC_SYNC_CALLBACK_URL", OFF_LIMITS),
+        ("EVENT_CALLBACK_URL", OFF_LIMITS),
+        ("EVENT_CALLBACK_KINDS", &["*", "UserLeft", "user_left,", "user_left, user_joined", "kick"]),
+        ("CALLBACK_SECRET", &["secret", "whsec_", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]),
+        ("CALLBACK_ALLOW_PRIVATE", &["true", "2"]),
+        ("CHAT_HISTORY_BATCH_SIZE", &["0", "10001", "-1"]),
+        ("SESSION_HISTORY_BATCH_SIZE", &["0", "10001", "all"]),
+        ("CHAT_HISTORY_BATCH_INTERVAL_SECONDS", &["0", "5m", "31536001"]),
+        ("SESSION_HISTORY_BATCH_INTERVAL_SECONDS", &["0", "5m", "31536001"]),
+        ("CALLBACK_MAX_RETRIES", &["-1", "101", "3x"]),
+        ("CALLBACK_RETRY_DELAY_SECONDS", &["-1", "3601", "5s"]),
+        ("CALLBACK_TIMEOUT_SECONDS", &["0", "3601", "30s"]),
+        ("SYNC_INTERVAL_SECONDS", &["-1", "31536001", "5m"]),
         (
             "CORS_ORIGINS",
             &[
@@ -431,10 +542,10 @@ fn eight_configurations_start_or_say_what_they_lack() {
 
 #[test]
 fn a_secret_is_shown_by_nothing_and_never_a_flag() {
-    let env = [("JWT_SECRET", SECRET), ("ADMIN_API_KEY", KEY)];
+    let env = [("JWT_SECRET", SECRET), ("ADMIN_API_KEY", KEY), ("CALLBACK_SECRET", SIGNING)];
     let config = config(&[], &env);
     for shown in [
-        format!("{config:?} {config:#?}"),
+        format!("{config:?} {config:#?} {:?}", config.callbacks()),
         format!("{:?}", config.access()),
         config.effective().to_string(),
         config.summary().to_string(),
@@ -444,6 +555,7 @@ fn a_secret_is_shown_by_nothing_and_never_a_flag() {
     }
     assert_eq!(effective(&config, "JWT_SECRET"), "***");
     assert_eq!(effective(&config, "ADMIN_API_KEY"), "***");
+    assert_eq!(effective(&config, "CALLBACK_SECRET"), "***");
     for (name, value) in env {
         let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
         let both = format!("{flag}={value}");
@@ -475,17 +587,27 @@ fn a_secret_may_stand_in_a_file() {
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    for (name, secret) in [("JWT_SECRET", SECRET), ("ADMIN_API_KEY", KEY)] {
+    for (name, secret, weak) in [
+        ("JWT_SECRET", SECRET, "must have at least 32 bytes"),
+        ("ADMIN_API_KEY", KEY, "must have at least 32 bytes"),
+        ("CALLBACK_SECRET", SIGNING, "must be whsec_ and the base64 of 24 to 64 bytes"),
+    ] {
+        let weak = format!("names a file whose text {weak}");
         let name_file = format!("{name}_FILE");
         for end in ["", "\n", "\r\n"] {
             let path = file("good", format!("{secret}{end}").as_bytes());
             let config = config(&[], &[(&name_file, &path)]);
             assert_eq!(effective(&config, &name_file), path);
             assert_eq!(effective(&config, name), "");
-            // It is the same secret: with the other one this server may be reached by others.
-            let other = if name == "JWT_SECRET" { ("ADMIN_API_KEY", KEY) } else { ("JWT_SECRET", SECRET) };
-            let env = [(&name_file[..], &path[..]), other, ("BIND_ADDRESS", "0.0.0.0:1")];
-            assert_eq!(command(&[], &env).map(drop).map_err(|error| error.to_string()), Ok(()));
+            // It is the same secret: with the others this server may be reached by others, and signs.
+            let mut env = vec![(&name_file[..], &path[..]), ("BIND_ADDRESS", "0.0.0.0:1")];
+            let all = [("JWT_SECRET", SECRET), ("ADMIN_API_KEY", KEY), ("CALLBACK_SECRET", SIGNING)];
+            env.extend(all.iter().filter(|(other, _)| *other != name));
+            let signs = command(&[], &env).map(|command| match command {
+                Command::Serve(config) => config.callbacks().policy.secrets.is_some(),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(signs.map_err(|error| error.to_string()), Ok(true));
             assert!(!format!("{config:?}").contains("canary"));
         }
         let good = file("good", secret.as_bytes());
@@ -495,8 +617,8 @@ fn a_secret_may_stand_in_a_file() {
         for (path, reason) in [
             (dir.path().join("missing").to_str().unwrap(), "names a file that does not open"),
             (dir.path().to_str().unwrap(), "names a file that cannot be read as text"),
-            (&file("empty", b""), "names a file whose text must have at least 32 bytes"),
-            (&file("short", b"canary\n"), "names a file whose text must have at least 32 bytes"),
+            (&file("empty", b""), &weak),
+            (&file("short", b"canary\n"), &weak),
             (&file("binary", b"canary\xff"), "names a file that cannot be read as text"),
             (&file("long", &vec![b'c'; 65_537]), "names a file that has more than 65536 bytes"),
         ] {
@@ -510,6 +632,34 @@ fn a_secret_may_stand_in_a_file() {
     // Two line ends are one too many for a key, which has no white space in it.
     let path = file("two", format!("{KEY}\n\n").as_bytes());
     assert!(refusal(&[], &[("ADMIN_API_KEY_FILE", &path)]).to_string().contains("visible ASCII"));
+}
+
+#[test]
+fn a_callback_goes_nowhere_else_than_its_operator_says() {
+    for (url, private, reason) in [
+        ("http://hooks.example/canary", "0", "must begin with https://"),
+        ("https://hooks.example:8080/canary", "", "must lead to port 443 or 8443"),
+        ("https://localhost/canary", "0", "must not lead to this machine or a private network"),
+        ("https://10.1.2.3/canary", "0", "must not lead to this machine or a private network"),
+        (
+            "https://169.254.169.254/canary",
+            "1",
+            "must not lead to a link-local, multicast or reserved address",
+        ),
+    ] {
+        let file = format!("EVENT_CALLBACK_URL={url}\nCALLBACK_ALLOW_PRIVATE={private}\n");
+        let env = Environment::default().beneath(Path::new("/srv/.env"), file.as_bytes()).unwrap();
+        let error = Config::from_env_and_args(["presence-server"], &env).unwrap_err();
+        assert_eq!(error.exit_code(), 78);
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("EVENT_CALLBACK_URL {reason}")), "{text}");
+        assert!(text.ends_with(" (set by /srv/.env)") && !text.contains("canary"), "{text}");
+    }
+    // What follows the host may be a secret: it is shown by nothing.
+    let env = [("EVENT_CALLBACK_URL", "https://hooks.example/canary?canary"), ("CALLBACK_ALLOW_PRIVATE", "")];
+    let config = config(&[], &env);
+    assert_eq!(effective(&config, "EVENT_CALLBACK_URL"), "https://hooks.example/***");
+    assert!(!format!("{config:?} {:#?}", config.callbacks()).contains("canary"));
 }
 
 #[test]

@@ -3,15 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    ConfigError, Origins, YEAR,
+    ConfigError, MASK, Origins, YEAR,
     environment::Origin,
     secrets::secret,
     value::{name, seconds},
 };
 use crate::auth::{Access, AdminKeys, Secret, Tokens};
-
-/// What stands for a secret where settings are shown.
-const MASK: &str = "***";
 
 /// The settings of who may do what.
 // The doc comments of the fields are the text of `--help`: they are written for the operator, and keep their lines.

@@ -13,7 +13,10 @@ use clap::{
     parser::ValueSource,
 };
 
-use super::{Config, ConfigError, Environment, access::AccessOptions, environment::Origin, value};
+use super::{
+    Config, ConfigError, Environment, access::AccessOptions, callbacks::CallbackOptions, environment::Origin,
+    value,
+};
 
 /// What the server is to do.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ pub enum Command {
 /// Every option is a flag and a variable. A flag wins over the variable, the variable over the
 /// file .env of the working directory or above it, and that over the default. An empty variable
 /// is unset; an unknown one whose name begins with PRESENCE_ is refused.
-/// JWT_SECRET and ADMIN_API_KEY are variables only, or stand in files.
+/// JWT_SECRET, ADMIN_API_KEY and CALLBACK_SECRET are variables only, or stand in files.
 ///
 /// Exit codes: 0 done, 1 failure, 2 wrong usage, 78 wrong configuration.
 #[derive(Debug, clap::Parser)]
@@ -149,7 +152,8 @@ impl CommandLine {
             Err(error) => return Err(refusal(&error, &args, |_| Origin::Flag)),
         };
         let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        if let Some(id) = AccessOptions::NO_FLAGS.into_iter().find(|id| is_given(id)) {
+        let mut secrets = AccessOptions::NO_FLAGS.into_iter().chain(CallbackOptions::NO_FLAGS);
+        if let Some(id) = secrets.find(|id| is_given(id)) {
             let name = variable(id);
             let reason =
                 format!("must not be a flag, which others can read; use the variable, or {name}_FILE");
@@ -199,7 +203,7 @@ impl CommandLine {
             .and_then(|matches| Cli::from_arg_matches(&matches))
             .map_err(|error| refusal(&error, &args, |name| env.origin(name)))?;
         cli.config.read_secrets(|name| env.origin(name))?;
-        cli.config.check()?;
+        cli.config.check(|name| env.origin(name))?;
         Ok(match cli.task {
             None | Some(Task::Serve) => Command::Serve(cli.config),
             Some(Task::Demo { trace }) => Command::Demo { trace, config: cli.config },

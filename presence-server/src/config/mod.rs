@@ -4,9 +4,11 @@
 //! `--online-window-seconds` and the variable `ONLINE_WINDOW_SECONDS`. `presence-server --help` is the reference.
 
 mod access;
+mod callbacks;
 mod command;
 mod environment;
 mod error;
+mod event_kinds;
 mod log_format;
 mod origins;
 mod rooms;
@@ -25,9 +27,11 @@ use self::{
     value::{address, count, days, flag, hours, millis, seconds},
 };
 pub use self::{
+    callbacks::Callbacks,
     command::Command,
     environment::{Environment, Origin},
     error::ConfigError,
+    event_kinds::EventKinds,
     log_format::LogFormat,
     origins::Origins,
     store_url::{PostgresUrl, StoreUrl, StoreUrlError},
@@ -40,6 +44,8 @@ const DEFAULT_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::
 const YEAR: u64 = 365 * DAY;
 /// A day in seconds.
 const DAY: u64 = 24 * 60 * 60;
+/// What stands for a secret where settings are shown.
+const MASK: &str = "***";
 /// The longest that a beat may stay in memory only, in milliseconds.
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
@@ -193,6 +199,9 @@ pub struct Config {
     #[command(flatten)]
     rooms: rooms::RoomOptions,
 
+    #[command(flatten)]
+    callbacks: callbacks::CallbackOptions,
+
     /// What a line of the log looks like: pretty (for people) or json (for machines).
     /// Without it pretty on a terminal, else json.
     #[arg(long, value_name = "FORMAT", value_parser = str::parse::<LogFormat>, help_heading = "Log",
@@ -237,11 +246,12 @@ impl Config {
 
     /// Takes the secrets from where they stand.
     fn read_secrets(&mut self, origin: impl Fn(&str) -> Origin) -> Result<(), ConfigError> {
-        self.access.read_secrets(origin)
+        self.access.read_secrets(&origin)?;
+        self.callbacks.read_secrets(&origin)
     }
 
     /// Refuses what is wrong only in combination.
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self, origin: impl Fn(&str) -> Origin) -> Result<(), ConfigError> {
         if let (Some(bind), Some(listen)) = (self.bind_address, self.listen_addr)
             && bind != listen
         {
@@ -255,7 +265,7 @@ impl Config {
         if let Some(missing) = self.lacks().filter(|_| !self.presence_insecure) {
             return Err(ConfigError::Unprotected { bind: self.bind(), missing });
         }
-        Ok(())
+        self.callbacks.check(origin)
     }
 
     /// The address to listen on.
@@ -387,6 +397,12 @@ impl Config {
         self.rooms.activity_is_heartbeat()
     }
 
+    /// Which callbacks there are, and how they are made.
+    #[must_use]
+    pub fn callbacks(&self) -> Callbacks {
+        self.callbacks.callbacks()
+    }
+
     /// How often the online count is written down; never zero.
     #[must_use]
     pub const fn snapshot_interval(&self) -> Duration {
@@ -461,6 +477,7 @@ impl Config {
             ("SNAPSHOT_RETENTION_DAYS", (self.snapshot_retention_days.as_secs() / DAY).to_string()),
         ]);
         settings.extend(self.rooms.settings());
+        settings.extend(self.callbacks.settings());
         settings.extend([
             ("LOG_FORMAT", self.log_format.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("ACCESS_LOG", u8::from(self.access_log).to_string()),
