@@ -41,8 +41,8 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct State {
-    /// How many events are delivered at once: fewer while a bad one is looked for.
-    width: usize,
+    /// Among how many of the next events there is one that the sink refuses without saying which; 0 for none.
+    suspects: usize,
     failures: u32,
     /// The sink is left alone until then.
     until: Timestamp,
@@ -89,7 +89,7 @@ impl Relay {
         node: impl Into<String>,
         retry: RetryPolicy,
     ) -> Self {
-        let state = State { width: BATCH, failures: 0, until: Timestamp::MIN, is_gone: false };
+        let state = State { suspects: 0, failures: 0, until: Timestamp::MIN, is_gone: false };
         let (clock, node) = (Arc::new(clock), node.into());
         Self { outbox, sink, clock, name, node, retry, state: Mutex::new(state) }
     }
@@ -116,7 +116,7 @@ impl Relay {
             if now < state.until {
                 return Ok(Step::Resting(state.until));
             }
-            state.width
+            if state.suspects == 0 { BATCH } else { state.suspects.div_ceil(2) }
         };
         let Some(letters) = self.outbox.claim(self.claim(now, width)).await? else {
             return Ok(Step::Elsewhere);
@@ -190,26 +190,28 @@ impl Relay {
         if !refused.is_empty() {
             self.outbox.nack(&self.name, refused, self.clock.now()).await?;
         }
-        Ok(self.settle(settled, deliveries.len(), outcome, random))
+        Ok(self.settle(settled, deliveries.len(), &outcome, random))
     }
 
     fn settle(
         &self,
         (accepted, refused): (u64, u64),
         delivered: usize,
-        outcome: Result<(), SinkError>,
+        outcome: &Result<(), SinkError>,
         random: u32,
     ) -> Step {
         let mut state = self.state();
+        let settled = usize::try_from(accepted.saturating_add(refused)).unwrap_or(usize::MAX);
+        // Where the one that was looked for is found, there is no suspect left.
+        state.suspects = if refused > 0 { 0 } else { state.suspects.saturating_sub(settled) };
         match outcome {
             Ok(()) => {
                 state.failures = 0;
-                state.width = state.width.saturating_mul(2).min(BATCH);
                 Step::Delivered { accepted, refused }
             }
             // The first half of what it refused comes next, and at once.
             Err(SinkError::Refused(_)) => {
-                state.width = delivered.div_euclid(2).max(1);
+                state.suspects = delivered;
                 Step::Delivered { accepted, refused }
             }
             Err(SinkError::Gone) => {
@@ -219,7 +221,7 @@ impl Relay {
             Err(SinkError::Later(after)) => {
                 let failures = if accepted > 0 { 0 } else { state.failures };
                 state.failures = failures.saturating_add(1);
-                let wait = self.retry.wait(state.failures, random).max(after);
+                let wait = self.retry.wait(state.failures, random).max(*after);
                 state.until = self.clock.now().saturating_add(wait);
                 Step::Failed { accepted, refused, until: state.until }
             }
