@@ -26,8 +26,17 @@ const MISSED_DAYS: u16 = 7;
 ///
 /// The store failed; what was not written stays in memory.
 pub async fn flush(state: &AppState) -> Result<u64, StoreError> {
-    let flush = async { state.beats().flush().await.map(|flush| flush.beats) };
+    let flush = async { state.beats().flush_beats().await.map(|flush| flush.beats) };
     step(state, Job::Flush, flush).await
+}
+
+/// Writes what changed of the online members; says of how many.
+///
+/// # Errors
+///
+/// The store failed; what was not written stays in memory.
+pub async fn flush_members(state: &AppState) -> Result<u64, StoreError> {
+    step(state, Job::FlushMembers, state.beats().flush_members()).await
 }
 
 /// Concludes all silences that are due; says how many.

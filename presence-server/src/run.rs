@@ -167,7 +167,9 @@ impl Server {
         };
         stop.cancel();
         while jobs.join_next().await.is_some() {}
-        jobs::flush(&state).await?;
+        // Neither waits for the other's trouble.
+        let (beats, members) = tokio::join!(jobs::flush(&state), jobs::flush_members(&state));
+        beats.and(members)?;
         drop(state);
         store.close().await;
         let drained = served.map_err(RunError::Serve)?;
@@ -211,7 +213,10 @@ fn start_jobs(
         let watch = owner.clone();
         async move { watch.sweep().await }
     });
-    let steps: [(&str, Rhythm, Step); 9] = [
+    let steps: [(&str, Rhythm, Step); 10] = [
+        ("flush_members", Rhythm::Every(config.heartbeat_flush_interval()), |state| {
+            Box::pin(jobs::flush_members(state))
+        }),
         ("evict", Rhythm::Every(EVICTION), |state| Box::pin(jobs::evict(state))),
         ("summarise", Rhythm::Every(config.summary_interval()), |state| Box::pin(jobs::summarise(state))),
         ("refold", Rhythm::Sparing(REFOLD), |state| Box::pin(jobs::refold(state))),

@@ -52,15 +52,18 @@ pub struct Beats {
     pub(super) backing: Option<Arc<dyn LiveSet>>,
     /// Where other processes keep their members in `backing` too: what it said last.
     pub(super) shared: Option<Counts>,
-    /// One flush at a time.
+    /// One flush of beats at a time.
     pub(super) flushing: TurnMutex<()>,
+    /// One flush of members at a time.
+    pub(super) telling: TurnMutex<()>,
 }
 
 impl Beats {
     /// Heartbeats in front of `tracker`; who is online is known to this process only.
     #[must_use]
     pub fn new(tracker: Tracker) -> Self {
-        Self { tracker, live: Arc::default(), backing: None, shared: None, flushing: TurnMutex::new(()) }
+        let (flushing, telling) = (TurnMutex::new(()), TurnMutex::new(()));
+        Self { tracker, live: Arc::default(), backing: None, shared: None, flushing, telling }
     }
 
     /// Keeps the online members in `live`, that of a [`MemoryStore`](crate::MemoryStore) for one, which then has
@@ -189,7 +192,7 @@ impl Beats {
         Ok(verdict.ok_or_else(|| StoreError::backend("an envelope without a verdict"))??)
     }
 
-    /// Flushes, and then concludes silences; see [`Tracker::sweep`].
+    /// Flushes beats, and then concludes silences; see [`Tracker::sweep`].
     ///
     /// # Errors
     ///
@@ -197,7 +200,7 @@ impl Beats {
     pub async fn sweep(&self, limit: usize) -> Result<Sweep, StoreError> {
         // Whoever is silent now stays so: no beat that comes during the flush continues that life.
         let now = self.tracker.now();
-        match self.flush().await {
+        match self.flush_beats().await {
             // The flush says so itself, to whoever calls it; the others are still to be timed out.
             Ok(_) | Err(StoreError::Corrupt(_)) => self.tracker.sweep_at(now, limit).await,
             Err(error) => Err(error),
@@ -230,7 +233,7 @@ impl Beats {
         limit: usize,
     ) -> Result<Page<Record, Place>, Error> {
         if after.is_none() {
-            self.flush_own().await?;
+            self.flush_members().await?;
         }
         self.tracker.export(user, after, limit).await
     }
@@ -262,7 +265,7 @@ impl Beats {
     /// As [`Tracker::erase`].
     pub async fn erase(&self, user: &UserId) -> Result<Erasure, StoreError> {
         // No flush may bring back what is being erased.
-        let _flushing = self.flushing.lock().await;
+        let (_flushing, _telling) = (self.flushing.lock().await, self.telling.lock().await);
         let erasure = self.tracker.erase(user).await?;
         self.live.forget(user);
         Ok(erasure)

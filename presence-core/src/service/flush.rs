@@ -1,16 +1,24 @@
 //! What is in memory, written: nothing is forgotten before it is, and nothing twice.
 
-use std::{collections::HashSet, future::poll_fn, task::Poll};
+use std::{collections::HashSet, future::poll_fn, iter, task::Poll};
 
-use futures_util::future::join_all;
+use futures_util::{
+    future::{join, join_all},
+    stream::{FuturesUnordered, StreamExt},
+};
 
 use crate::{
     Beats, Changes, LiveSet, MemoryLiveSet, Recorded, Seen, StoreError,
     memory::live_set::{Told, Unwritten},
 };
 
-/// The most beats or members of one write.
+/// The most members of one write.
 const CHUNK: usize = 10_000;
+/// About how many beats one write has.
+const PART: usize = 2_500;
+/// How many writes of beats are under way at once: a store that serves many connections would be idle on most of them.
+/// No two have a user in common.
+const AT_ONCE: usize = 4;
 
 /// What a flush wrote.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -23,39 +31,72 @@ pub struct Flush {
     pub members: u64,
 }
 
+impl Flush {
+    fn add(&mut self, other: Self) {
+        self.beats = self.beats.saturating_add(other.beats);
+        self.recorded = self.recorded.saturating_add(other.recorded);
+        self.members = self.members.saturating_add(other.members);
+    }
+}
+
 impl Beats {
-    /// Writes what is pending: beats to the tracker's store, members to the backing live set.
+    /// Writes what is pending: [`flush_beats`](Self::flush_beats) and [`flush_members`](Self::flush_members) at the same
+    /// time.
     ///
     /// # Errors
     ///
     /// The store failed; what was not written stays pending, and is written by the next flush.
     pub async fn flush(&self) -> Result<Flush, StoreError> {
-        let _flushing = self.flushing.lock().await;
-        let (mut flush, mut corrupt) = (Flush::default(), Ok(()));
-        let mut pending = Vec::new();
-        for part in 0.. {
-            let more = self.live.pending_in(part);
-            let is_last = more.is_none();
-            pending.extend(more.into_iter().flatten());
-            if pending.len() >= CHUNK || (is_last && !pending.is_empty()) {
-                match self.flush_users(&pending, &mut flush).await {
-                    Ok(()) => {}
-                    // Somebody's stored data is corrupt: the others need not wait for its repair.
-                    Err(error @ StoreError::Corrupt(_)) => corrupt = Err(error),
-                    Err(error) => return Err(error),
-                }
-                pending.clear();
-                pause().await;
-            }
-            if is_last {
-                break;
-            }
-        }
-        self.flush_members(&mut flush).await?;
-        corrupt.map(|()| flush)
+        let (beats, members) = join(self.flush_beats(), self.flush_members()).await;
+        let members = members?;
+        beats.map(|flush| Flush { members, ..flush })
     }
 
-    async fn flush_users(&self, pending: &[Unwritten], flush: &mut Flush) -> Result<(), StoreError> {
+    /// Writes the pending beats to the tracker's store. Members are more than their users, and nobody's silence hangs on
+    /// them, so that these need not wait for those.
+    ///
+    /// # Errors
+    ///
+    /// As of [`flush`](Self::flush).
+    pub async fn flush_beats(&self) -> Result<Flush, StoreError> {
+        let _flushing = self.flushing.lock().await;
+        let (mut flush, mut corrupt, mut failed) = (Flush::default(), Ok(()), Ok(()));
+        let (mut parts, mut writes) = (self.unwritten(), FuturesUnordered::new());
+        loop {
+            // Where one fails, those that have begun are waited for.
+            while failed.is_ok()
+                && writes.len() < AT_ONCE
+                && let Some(part) = parts.next()
+            {
+                writes.push(self.flush_users(part));
+            }
+            match writes.next().await {
+                None => break,
+                Some(Ok(written)) => flush.add(written),
+                // Somebody's stored data is corrupt: the others need not wait for its repair.
+                Some(Err(error @ StoreError::Corrupt(_))) => corrupt = Err(error),
+                Some(Err(error)) => failed = Err(error),
+            }
+            pause().await;
+        }
+        failed.and(corrupt).map(|()| flush)
+    }
+
+    /// What is not written yet, in parts.
+    fn unwritten(&self) -> impl Iterator<Item = Vec<Unwritten>> {
+        let mut chunks = 0..;
+        iter::from_fn(move || {
+            let mut part = Vec::new();
+            while part.len() < PART
+                && let Some(more) = chunks.next().and_then(|chunk| self.live.pending_in(chunk))
+            {
+                part.extend(more);
+            }
+            Some(part).filter(|part| !part.is_empty())
+        })
+    }
+
+    async fn flush_users(&self, pending: Vec<Unwritten>) -> Result<Flush, StoreError> {
         let policy = self.tracker.policy();
         let beat = |beats: &Unwritten| beats.pending.beat(&beats.user, policy.heartbeat_timeout);
         let beats = || pending.iter().map(beat).collect();
@@ -86,21 +127,27 @@ impl Beats {
             }
         }
         failed?;
-        flush.beats = flush.beats.saturating_add(pending.len() as u64);
-        flush.recorded = flush.recorded.saturating_add(owed.len() as u64);
-        Ok(())
+        Ok(Flush { beats: pending.len() as u64, recorded: owed.len() as u64, members: 0 })
     }
 
-    pub(super) async fn flush_members(&self, flush: &mut Flush) -> Result<(), StoreError> {
-        let Some(backing) = &self.backing else { return Ok(()) };
+    /// Writes what changed of the online members to the backing live set, and says how many changes there were.
+    ///
+    /// # Errors
+    ///
+    /// As of [`flush`](Self::flush).
+    pub async fn flush_members(&self) -> Result<u64, StoreError> {
+        let Some(backing) = &self.backing else { return Ok(0) };
+        // One after the other: of two changes of one member the later one counts.
+        let _telling = self.telling.lock().await;
+        let mut members = 0_u64;
         loop {
             let mut unwritten = UnwrittenMembers { changes: self.live.changes(CHUNK), live: &self.live };
             let written = unwritten.changes.len();
             self.write_members(&**backing, &unwritten.changes).await?;
             unwritten.changes = Changes::default();
-            flush.members = flush.members.saturating_add(written as u64);
+            members = members.saturating_add(written as u64);
             if written < CHUNK {
-                return Ok(());
+                return Ok(members);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::lock::Mutex;
 
-use crate::{Beats, Error, Flush, LiveSet, Member, MemberRef, Page, StoreError, Timestamp};
+use crate::{Beats, Error, LiveSet, Member, MemberRef, Page, StoreError, Timestamp};
 
 /// How long a count of a shared live set is answered again.
 const FRESH: Duration = Duration::from_secs(1);
@@ -31,7 +31,8 @@ impl Beats {
         if let Some((_, count)) = counts.get(&window) {
             return Ok(*count);
         }
-        self.flush_own().await?;
+        // The answer from elsewhere has those too that only this process knows of.
+        self.flush_members().await?;
         let count = backing.count(now.saturating_sub(window)).await?;
         counts.insert(window, (now, count));
         Ok(count)
@@ -54,7 +55,7 @@ impl Beats {
         let ask = Page::<(Member, Timestamp), Member>::ask(limit)?;
         let members = match self.elsewhere() {
             Some((backing, _)) => {
-                self.flush_own().await?;
+                self.flush_members().await?;
                 backing.list(since, after.cloned(), ask).await?
             }
             None => self.live.list(since, after.map(MemberRef::from), ask),
@@ -64,11 +65,5 @@ impl Beats {
 
     fn elsewhere(&self) -> Option<(&dyn LiveSet, &Counts)> {
         Some((self.backing.as_deref()?, self.shared.as_ref()?))
-    }
-
-    /// Writes the members that only this process knows of, so that an answer from elsewhere has them too.
-    pub(super) async fn flush_own(&self) -> Result<(), StoreError> {
-        let _flushing = self.flushing.lock().await;
-        self.flush_members(&mut Flush::default()).await
     }
 }

@@ -16,6 +16,7 @@ use crate::traffic::Count;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Job {
     Flush,
+    FlushMembers,
     Sweep,
     Evict,
     Summarise,
@@ -29,8 +30,9 @@ pub(crate) enum Job {
     Clock,
 }
 
-const JOBS: [(Job, &str); 12] = [
+const JOBS: [(Job, &str); 13] = [
     (Job::Flush, "flush"),
+    (Job::FlushMembers, "flush_members"),
     (Job::Sweep, "sweep"),
     (Job::Evict, "evict"),
     (Job::Summarise, "summarise"),
@@ -94,8 +96,8 @@ impl Jobs {
         encoder.counters("presence_job_errors", "Steps that failed.", by_job(|steps| steps.errors.get()))?;
         encoder.counters(
             "presence_job_done",
-            "What the steps did: users whose heartbeats were flushed, silences concluded, members evicted, days summed \
-             up or counted, snapshots kept, rows let go of.",
+            "What the steps did: users whose heartbeats were flushed, changes of members flushed, silences concluded, \
+             members evicted, days summed up or counted, snapshots kept, rows let go of.",
             by_job(|steps| steps.done.get()),
         )?;
         let mut durations =

@@ -51,7 +51,9 @@ impl Server {
 
     /// Everything that is kept: all tables as another connection sees them, row by row, and how many are online.
     pub(crate) async fn kept(&self) -> String {
-        jobs::flush(&self.state).await.expect("a store that works");
+        for flushed in [jobs::flush(&self.state).await, jobs::flush_members(&self.state).await] {
+            flushed.expect("a store that works");
+        }
         let online = self.state.beats().online_count(Duration::from_secs(86_400)).await;
         let online = online.expect("a store that works");
         let file = Connection::open(&self.path).expect("a second connection");
