@@ -1,6 +1,6 @@
 //! `presence-server`: see `--help`.
 
-use std::{error::Error, io::IsTerminal, path::Path, process::ExitCode};
+use std::{error::Error, hint::black_box, io::IsTerminal, path::Path, process::ExitCode, time::Duration};
 
 use chrono::NaiveDate;
 use presence_server::{
@@ -11,7 +11,7 @@ use presence_server::{
 };
 use tokio::runtime::Runtime;
 
-// A request makes many small allocations, and a live user some that stay. What this is worth was not measured apart.
+// A request makes many small allocations, and a live user some that stay.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -109,7 +109,21 @@ fn start(config: &Config, level: &str) -> Result<Runtime, std::io::Error> {
     } else {
         tokio::runtime::Builder::new_multi_thread()
     };
-    runtime.enable_all().build()
+    let runtime = runtime.enable_all().build()?;
+    runtime.spawn(give_back());
+    Ok(runtime)
+}
+
+/// Lets the allocator give back to the system what was freed: it does so a second later, and only when then something is
+/// freed that is worth a look. In a server that has become idle nothing is.
+async fn give_back() {
+    /// More than the allocator keeps for the next one of the same size.
+    const LARGE: usize = 1 << 20;
+    let mut turn = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        turn.tick().await;
+        drop(black_box(Vec::<u8>::with_capacity(LARGE)));
+    }
 }
 
 /// An error and what caused it, on one line.

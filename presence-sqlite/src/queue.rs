@@ -5,7 +5,11 @@ use std::{
     future::poll_fn,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
+    time::Duration,
 };
+
+/// How long nothing comes before a thread has nothing to do: longer than from one flush of heartbeats to the next.
+pub(crate) const IDLE: Duration = Duration::from_secs(2);
 
 /// The queue takes nothing more.
 #[derive(Debug)]
@@ -57,17 +61,17 @@ impl<T> Queue<T> {
         poll_fn(|context| push(context.waker())).await
     }
 
-    /// Takes the next item; waits for it, and gives `None` once the queue is closed and empty.
-    pub(crate) fn pop(&self) -> Option<T> {
-        let mut taken = self.take(1);
-        taken.pop()
-    }
-
-    /// Takes all items there are, at least one and at most `limit`; none once the queue is closed and empty.
-    pub(crate) fn take(&self, limit: usize) -> Vec<T> {
-        let state = self.lock();
+    /// Takes all items there are, at least one and at most `limit`; none once the queue is closed and empty. Where
+    /// nothing comes for as long as `patience`, the thread calls `rest`, once, and goes on waiting.
+    pub(crate) fn take(&self, limit: usize, patience: Duration, rest: impl FnOnce()) -> Vec<T> {
         let blocked = |state: &mut State<T>| state.items.is_empty() && !state.is_closed;
-        let mut state = self.changed.wait_while(state, blocked).unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, blocked);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            drop(state);
+            rest();
+            state = self.changed.wait_while(self.lock(), blocked).unwrap_or_else(PoisonError::into_inner);
+        }
         let count = state.items.len().min(limit);
         let taken = state.items.drain(..count).collect();
         let waiting = std::mem::take(&mut state.waiting);
@@ -118,7 +122,7 @@ mod tests {
             let queue = queue.clone();
             move || (0..100).for_each(|n| block_on(queue.push(n)).unwrap())
         });
-        let taken: Vec<_> = (0..100).map(|_| queue.pop().unwrap()).collect();
+        let taken: Vec<_> = (0..100).flat_map(|_| queue.take(1, IDLE, || {})).collect();
         pushes.join().unwrap();
         assert!(taken.is_sorted());
     }
@@ -129,7 +133,19 @@ mod tests {
         block_on(queue.push(1)).unwrap();
         queue.close();
         assert!(block_on(queue.push(2)).is_err());
-        assert_eq!(queue.pop(), Some(1));
-        assert_eq!(queue.pop(), None);
+        assert_eq!(queue.take(8, IDLE, || {}), [1]);
+        assert!(queue.take(8, IDLE, || {}).is_empty());
+    }
+
+    #[test]
+    fn a_thread_rests_once_where_nothing_comes_and_then_takes_what_does() {
+        let (queue, mut rests) = (Queue::new(8), 0);
+        let taken = queue.take(8, Duration::ZERO, || {
+            rests += 1;
+            block_on(queue.push(1)).unwrap();
+        });
+        assert_eq!((taken, rests), (vec![1], 1));
+        block_on(queue.push(2)).unwrap();
+        assert_eq!(queue.take(8, Duration::ZERO, || unreachable!("there is something to do")), [2]);
     }
 }

@@ -9,7 +9,11 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{OpenError, connection, queue::Queue, workload::Counts};
+use crate::{
+    OpenError, connection,
+    queue::{IDLE, Queue},
+    workload::Counts,
+};
 
 /// How many queries may wait. Beyond it, tasks wait to put theirs in.
 const WAITING: usize = 256;
@@ -55,7 +59,7 @@ impl Drop for Readers {
 }
 
 fn serve(conn: &Connection, reads: &Queue<Read>, counts: &Counts) {
-    while let Some(read) = reads.pop() {
+    while let Some(read) = reads.take(1, IDLE, || connection::release(conn)).pop() {
         counts.busy_readers.fetch_add(1, Ordering::Relaxed);
         // A query that panics drops its promise, which is an answer too.
         let _ = catch_unwind(AssertUnwindSafe(|| read(conn)));

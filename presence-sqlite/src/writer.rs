@@ -26,7 +26,7 @@ use crate::{
     job::{After, Job, Write},
     lock::OwnerLock,
     migrate,
-    queue::Queue,
+    queue::{IDLE, Queue},
     readers::{Readers, Reads},
     workload::Counts,
 };
@@ -84,7 +84,7 @@ impl Writer {
     /// Does what is asked until the queue is closed and empty.
     fn serve(&mut self, jobs: &Queue<Job>) {
         loop {
-            let taken = jobs.take(WAITING);
+            let taken = jobs.take(WAITING, IDLE, || connection::release(&self.conn));
             if taken.is_empty() {
                 return;
             }

@@ -254,11 +254,11 @@ fn measure(server: &Server, plan: &Plan) -> io::Result<Figures> {
     Ok(Figures { rate: tally.rate(), cpu, p50: micros(0.5), p99: micros(0.99) })
 }
 
-/// Waits until the server has done nothing for two seconds.
+/// Waits until the server has done nothing for six seconds.
 #[expect(clippy::disallowed_methods, reason = "a benchmark waits for another process")]
 fn idle(server: &Server) {
     let mut still = 0;
-    while still < 2 {
+    while still < 6 {
         let before = server.cpu();
         thread::sleep(Duration::from_secs(1));
         still = if server.cpu() - before <= 0.02 { still + 1 } else { 0 };
