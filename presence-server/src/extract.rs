@@ -3,13 +3,14 @@
 use std::{borrow::Cow, error::Error, fmt};
 
 use axum::{
-    body::{Body, to_bytes},
+    BoxError,
+    body::HttpBody,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
 };
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate};
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
 use presence_core::{EventId, Rejection, Timestamp, UserId};
 use serde::{
     Deserialize, Deserializer,
@@ -120,7 +121,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read_json(request, ITEM_BYTES).await?;
+        let (parts, body) = request.into_parts();
+        let bytes = read_json(&parts.headers, body, ITEM_BYTES).await?;
         if bytes.is_empty() { Ok(Self(None)) } else { parse_object(&bytes).map(Self) }
     }
 }
@@ -139,7 +141,8 @@ impl<S: Send + Sync> FromRequest<S> for BatchBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        read_json(request, BATCH_BYTES).await.map(Self)
+        let (parts, body) = request.into_parts();
+        read_json(&parts.headers, body, BATCH_BYTES).await.map(Self)
     }
 }
 
@@ -158,15 +161,17 @@ pub(crate) fn parse_object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, 
     parse(json)
 }
 
-async fn read_json(request: Request, limit: usize) -> Result<Bytes, Problem> {
-    let (parts, body) = request.into_parts();
-    let length = parts
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let is_empty = length.unwrap_or(0) == 0 && !parts.headers.contains_key(header::TRANSFER_ENCODING);
+/// The bytes of a body of JSON: at most `limit`.
+pub(crate) async fn read_json<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let is_empty = length.unwrap_or(0) == 0 && !headers.contains_key(header::TRANSFER_ENCODING);
     if !is_empty {
-        check_type(&parts.headers)?;
+        check_type(headers)?;
     }
     if length.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
@@ -174,9 +179,13 @@ async fn read_json(request: Request, limit: usize) -> Result<Bytes, Problem> {
     read(body, limit).await
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    to_bytes(body, limit).await.map_err(|error| {
-        let error: &(dyn Error + 'static) = &error;
+async fn read<B>(body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    Limited::new(body, limit).collect().await.map(Collected::to_bytes).map_err(|error| {
+        let error: &(dyn Error + 'static) = &*error;
         let is = |known: fn(&(dyn Error + 'static)) -> bool| {
             std::iter::successors(Some(error), |&error| error.source()).any(known)
         };

@@ -7,6 +7,7 @@ pub mod config;
 mod cors;
 pub mod demo;
 mod extract;
+mod front;
 pub mod healthcheck;
 pub mod jobs;
 pub mod log;
@@ -25,6 +26,7 @@ mod traffic;
 #[expect(unused_qualifications, reason = "what utoipa's macros write names its types in full")]
 pub mod ws;
 
+pub use front::Front;
 pub use openapi::openapi;
 pub use router::app;
 pub use run::{RunError, Server, run};

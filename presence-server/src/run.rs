@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AppState, Settings, app,
+    AppState, Front, Settings,
     config::Config,
     jobs::{self, Rhythm},
     serve::{Limits, listen, serve},
@@ -141,7 +141,8 @@ impl Server {
         let mut jobs = start_jobs(&config, &state, &store, &stop);
         let limits = Limits { max_connections: config.max_connections() as usize, ..Limits::default() };
         let traffic = Arc::clone(state.traffic());
-        let mut serving = std::pin::pin!(serve(listener, app(state.clone()), limits, traffic, stop.clone()));
+        let mut serving =
+            std::pin::pin!(serve(listener, Front::new(state.clone()), limits, traffic, stop.clone()));
         let served = tokio::select! {
             // The port is broken; what was said in rooms is not.
             served = &mut serving => {

@@ -47,7 +47,6 @@ mod verdict;
 use std::io;
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
@@ -59,6 +58,7 @@ pub(crate) use self::body::Late;
 use self::connection::{Connections, Ended};
 pub use self::limits::Limits;
 pub use self::listen::listen;
+use crate::front::Front;
 use crate::traffic::Traffic;
 
 /// What became of the connections that were open when the shutdown began.
@@ -109,7 +109,7 @@ pub struct Drained {
 /// The listener itself is broken: waiting would not help. Open connections were drained first, as in a shutdown.
 pub async fn serve(
     listener: TcpListener,
-    app: Router,
+    app: impl Into<Front>,
     limits: Limits,
     traffic: Arc<Traffic>,
     shutdown: CancellationToken,
@@ -117,7 +117,7 @@ pub async fn serve(
     // Also cancelled when the listener breaks, which must not look like a shutdown to the caller's other tasks.
     let closing = shutdown.child_token();
     let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
-    let connections = Connections::new(app, &limits, Arc::clone(&traffic), closing.clone());
+    let connections = Connections::new(app.into(), &limits, Arc::clone(&traffic), closing.clone());
     let mut tasks = JoinSet::new();
 
     let accepted = accept_all(&listener, &connections, &slots, &closing, &mut tasks).await;

@@ -10,6 +10,7 @@ use std::{
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
+    http::HeaderMap,
     response::{IntoResponse, Response},
     routing::{Route, future::RouteFuture},
 };
@@ -84,7 +85,13 @@ impl Guard {
         match self.credential {
             Credential::Open => Ok(()),
             Credential::Token | Credential::SocketToken | Credential::AdminToken => {
-                let principal = principal(state, request, self.credential == Credential::SocketToken)?;
+                let is_socket = self.credential == Credential::SocketToken;
+                let principal = if is_socket {
+                    socket_user(state, request.headers())
+                } else {
+                    user(state, request.headers())
+                };
+                let principal = principal?;
                 if self.credential == Credential::AdminToken && !principal.is_admin() {
                     return Err(Problem::forbidden());
                 }
@@ -121,10 +128,15 @@ impl Service<Request> for Guarded {
     }
 }
 
-fn principal(state: &AppState, request: &Request, is_socket: bool) -> Result<Principal, Problem> {
-    let (access, headers, now) = (&state.settings().access, request.headers(), state.tracker().now());
-    let principal = if is_socket { access.socket_user(headers, now) } else { access.user(headers, now) };
-    principal.map_err(|denied| problem(denied, MISSING))
+/// Who shows the token of a user in these headers.
+pub(crate) fn user(state: &AppState, headers: &HeaderMap) -> Result<Principal, Problem> {
+    let user = state.settings().access.user(headers, state.tracker().now());
+    user.map_err(|denied| problem(denied, MISSING))
+}
+
+fn socket_user(state: &AppState, headers: &HeaderMap) -> Result<Principal, Problem> {
+    let user = state.settings().access.socket_user(headers, state.tracker().now());
+    user.map_err(|denied| problem(denied, MISSING))
 }
 
 /// Whether an operator asks: what always needs a key asks this alone.

@@ -6,7 +6,7 @@ mod access;
 mod admin_keys;
 mod claims;
 mod failures;
-mod guard;
+pub(crate) mod guard;
 mod principal;
 mod secret;
 mod tokens;

@@ -24,7 +24,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub(crate) use self::{jobs::Job, observe::Observe};
+pub(crate) use self::{
+    jobs::Job,
+    observe::{Endpoint, Observe, Seen},
+};
 use self::{jobs::Jobs, requests::Requests, text::Text};
 use crate::{AppState, traffic::Count};
 

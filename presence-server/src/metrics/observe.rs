@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{StatusCode, Uri},
+    http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{Route, future::RouteFuture},
 };
@@ -43,14 +43,13 @@ impl Layer<Route> for Observe {
     type Service = Observed;
 
     fn layer(&self, inner: Route) -> Observed {
-        let endpoint = Endpoint { state: self.state.clone(), found: OnceLock::new() };
-        Observed { inner, endpoint: Arc::new(endpoint) }
+        Observed { inner, endpoint: Arc::new(Endpoint::new(self.state.clone())) }
     }
 }
 
-/// One endpoint of the router: all that asks it shares the route that the first request finds.
+/// One endpoint: all that asks it shares the route that the first request finds.
 #[derive(Debug)]
-struct Endpoint {
+pub(crate) struct Endpoint {
     state: AppState,
     found: OnceLock<Found>,
 }
@@ -62,13 +61,18 @@ struct Found {
 }
 
 impl Endpoint {
-    fn found(&self, request: &Request) -> &Found {
-        self.found.get_or_init(|| {
-            let template =
-                request.extensions().get::<MatchedPath>().map_or(access::NO_ROUTE, MatchedPath::as_str);
+    pub(crate) const fn new(state: AppState) -> Self {
+        Self { state, found: OnceLock::new() }
+    }
+
+    /// Finds the route by its template, where no request has; says whether it tells how the server is.
+    pub(crate) fn find<'a>(&self, template: impl FnOnce() -> &'a str) -> bool {
+        let found = self.found.get_or_init(|| {
+            let template = template();
             let is_operation = OPERATIONS.iter().any(|operation| template.ends_with(operation));
             Found { route: self.state.metrics().requests.route(template), is_operation }
-        })
+        });
+        found.is_operation
     }
 }
 
@@ -91,16 +95,9 @@ impl Service<Request> for Observed {
     fn call(&mut self, request: Request) -> Observation {
         let state = &self.endpoint.state;
         let id = state.traffic().ids.of(request.headers(), request.extensions());
-        let is_operation = self.endpoint.found(&request).is_operation;
-        let mut seen = Seen {
-            endpoint: Arc::clone(&self.endpoint),
-            method: requests::method_name(request.method()),
-            uri: request.uri().clone(),
-            id,
-            begun: Instant::now(),
-            is_in_flight: false,
-            is_answered: false,
-        };
+        let matched = || request.extensions().get::<MatchedPath>();
+        let is_operation = self.endpoint.find(|| matched().map_or(access::NO_ROUTE, MatchedPath::as_str));
+        let mut seen = Seen::new(&self.endpoint, request.method(), request.uri().clone(), id);
         let step = match seen.admit(is_operation) {
             Ok(()) => Step::Handling(self.inner.call(request)),
             Err(problem) => Step::Refused(Some(problem.into_response())),
@@ -144,9 +141,9 @@ impl Future for Observation {
     }
 }
 
-/// What is known of a request while it is handled.
+/// What is known of a request while it is handled. It is counted and logged when it is answered, or dropped.
 #[derive(Debug)]
-struct Seen {
+pub(crate) struct Seen {
     endpoint: Arc<Endpoint>,
     method: &'static str,
     uri: Uri,
@@ -157,8 +154,20 @@ struct Seen {
 }
 
 impl Seen {
+    pub(crate) fn new(endpoint: &Arc<Endpoint>, method: &Method, uri: Uri, id: RequestId) -> Self {
+        Self {
+            endpoint: Arc::clone(endpoint),
+            method: requests::method_name(method),
+            uri,
+            id,
+            begun: Instant::now(),
+            is_in_flight: false,
+            is_answered: false,
+        }
+    }
+
     /// Lets the request in, if its URI is short enough and there is room.
-    fn admit(&mut self, is_operation: bool) -> Result<(), Problem> {
+    pub(crate) fn admit(&mut self, is_operation: bool) -> Result<(), Problem> {
         let length = self.uri.path_and_query().map_or(0, |target| target.as_str().len());
         if length > URI_BYTES {
             return Err(Problem::uri_too_long());
@@ -182,7 +191,7 @@ impl Seen {
     }
 
     /// The payload of the panic may quote the request, so it stays out of the log.
-    fn panicked(&self) -> Response {
+    pub(crate) fn panicked(&self) -> Response {
         self.endpoint.state.traffic().panics.add(1);
         tracing::error!(request.id = %self.id, request.route = self.route(), "a handler panicked");
         Problem::internal().into_response()
@@ -192,7 +201,7 @@ impl Seen {
         self.endpoint.found.get().map_or(access::NO_ROUTE, |found| &found.route.template)
     }
 
-    fn answer(&mut self, response: Response) -> Response {
+    pub(crate) fn answer(&mut self, response: Response) -> Response {
         let traffic = self.endpoint.state.traffic();
         let response = problem::finish(response, self.uri.path(), &self.id, traffic);
         self.is_answered = true;

@@ -120,6 +120,9 @@ struct Accepted {
     server_ts: i64,
 }
 
+/// The path of one heartbeat.
+pub(crate) const HEARTBEAT: &str = "/api/v1/presence/heartbeat";
+
 /// Says that an install, or a user on it, is there.
 #[utoipa::path(
     post, path = "/api/v1/presence/heartbeat", operation_id = "recordHeartbeat", tag = "presence",
@@ -138,8 +141,13 @@ pub(crate) async fn heartbeat(
     Asker(principal): Asker,
     BatchBody(body): BatchBody,
 ) -> Result<Response, Problem> {
-    let beat: Beat<'_> = parse_object(&body)?;
-    let taken = state.beats().beat_ref(beat.heartbeat(&principal)?).await?;
+    take(&state, &principal, &body).await
+}
+
+/// Takes the heartbeat that a body is.
+pub(crate) async fn take(state: &AppState, principal: &Principal, body: &[u8]) -> Result<Response, Problem> {
+    let beat: Beat<'_> = parse_object(body)?;
+    let taken = state.beats().beat_ref(beat.heartbeat(principal)?).await?;
     state.metrics().heartbeats([Ok(&taken)]);
     let durability = match taken {
         Taken::Committed(_) => HeaderValue::from_static(state.settings().durability),

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use axum::Router;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,6 +16,7 @@ use super::exchange::Exchange;
 use super::limits::Limits;
 use super::progress::{Progress, Stage};
 use super::socket::Socket;
+use crate::front::Front;
 use crate::traffic::Traffic;
 
 /// How much the kernel holds for a client beyond what is on its way, in bytes.
@@ -39,7 +39,7 @@ pub(super) enum Ended {
 /// What all connections have in common.
 #[derive(Debug)]
 pub(super) struct Connections {
-    app: Router,
+    front: Front,
     closing: CancellationToken,
     http: Builder,
     limits: Limits,
@@ -48,7 +48,7 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(
-        app: Router,
+        front: Front,
         limits: &Limits,
         traffic: Arc<Traffic>,
         closing: CancellationToken,
@@ -61,7 +61,7 @@ impl Connections {
             .max_header_size(limits.head_bytes)
             .max_headers(limits.max_headers)
             .max_buf_size(limits.head_bytes.max(LEAST_BUFFER));
-        Self { app, closing, http, limits: limits.clone(), traffic }
+        Self { front, closing, http, limits: limits.clone(), traffic }
     }
 
     pub(super) fn traffic(&self) -> &Arc<Traffic> {
@@ -83,19 +83,19 @@ impl Connections {
         let progress = Arc::new(Progress::default());
         let socket =
             Socket::new(stream, slot, Arc::clone(&progress), Arc::clone(&self.traffic), &self.limits);
-        let exchange = Exchange {
-            app: self.app.clone(),
+        let exchange = Arc::new(Exchange {
             body_deadline: Shared::default(),
             body_timeout: self.limits.body_timeout,
+            front: self.front.clone(),
             peer,
             progress: Arc::clone(&progress),
             request_deadline: Shared::default(),
             request_timeout: self.limits.request_timeout,
             traffic: Arc::clone(&self.traffic),
-        };
+        });
         let service = service_fn(move |request| {
             let begun = exchange.progress.begin();
-            let answer = exchange.clone().answer(request, begun);
+            let answer = Arc::clone(&exchange).answer(request, begun);
             async { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self.http.serve_connection(TokioIo::new(socket), service).with_upgrades();

@@ -1,15 +1,13 @@
 //! One request and its answer.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::header::CONNECTION;
@@ -23,18 +21,19 @@ use super::body::{Timed, Tracked};
 use super::deadline::{Shared, after};
 use super::progress::{Answering, Progress};
 use super::verdict::Verdict;
+use crate::front::{Front, Panicked, caught};
 use crate::metrics::access;
 use crate::problem::{self, Problem};
 use crate::request_id::RequestId;
 use crate::traffic::Traffic;
 
 /// How requests of one connection are answered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Exchange {
-    pub(super) app: Router,
     /// The timer of the bodies.
     pub(super) body_deadline: Shared,
     pub(super) body_timeout: Duration,
+    pub(super) front: Front,
     pub(super) peer: SocketAddr,
     pub(super) progress: Arc<Progress>,
     /// The timer of the answers.
@@ -49,8 +48,8 @@ impl Exchange {
     /// `answering` was made when the head was read, not when this is first polled: between the two the connection
     /// is not idle.
     pub(super) async fn answer(
-        self,
-        mut request: Request<Incoming>,
+        self: Arc<Self>,
+        request: Request<Incoming>,
         (answering, verdict): (Answering, Verdict),
     ) -> Response<Tracked> {
         let is_connect = request.method() == Method::CONNECT;
@@ -60,11 +59,7 @@ impl Exchange {
         };
         let mut response = match verdict.refusal() {
             Some(problem) => self.refused(problem, verdict, &asked, request.method()),
-            None => {
-                // Whoever speaks of this request calls it by this name.
-                request.extensions_mut().insert(asked.id.clone());
-                self.handle(request, &asked).await
-            }
+            None => self.handle(request, &asked).await,
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             || (is_connect && response.status().is_success())
@@ -79,18 +74,24 @@ impl Exchange {
     async fn handle(&self, request: Request<Incoming>, asked: &Asked) -> Response<Body> {
         let is_late = Arc::new(AtomicBool::new(false));
         let now = Instant::now();
-        let mut request = request.map(|body| {
-            if body.is_end_stream() {
-                Body::empty()
-            } else {
-                let progress = Arc::clone(&self.progress);
-                let (deadline, due) = (self.body_deadline.clone(), after(now, self.body_timeout));
-                Body::new(Timed::new(body, deadline, due, Arc::clone(&is_late), progress))
+        let timed = |body| {
+            let progress = Arc::clone(&self.progress);
+            let (deadline, due) = (self.body_deadline.clone(), after(now, self.body_timeout));
+            Timed::new(body, deadline, due, Arc::clone(&is_late), progress)
+        };
+        let answer = async {
+            if let Some(beat) = self.front.beat(&request) {
+                return Ok(beat.answer(asked.id.clone(), request.map(timed)).await);
             }
-        });
-        request.extensions_mut().insert(ConnectInfo(self.peer));
+            let mut request =
+                request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(timed(body)) });
+            // Whoever speaks of this request calls it by this name.
+            request.extensions_mut().insert(asked.id.clone());
+            request.extensions_mut().insert(ConnectInfo(self.peer));
+            self.front.router().clone().oneshot(request).await
+        };
         let due = after(now, self.request_timeout);
-        let mut answer = pin!(caught(self.app.clone().oneshot(request)));
+        let mut answer = pin!(caught(answer));
         let answer = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => self.request_deadline.poll(due, cx).map(|()| None),
@@ -141,20 +142,6 @@ impl Exchange {
 struct Asked {
     id: RequestId,
     uri: Uri,
-}
-
-#[derive(Debug)]
-struct Panicked;
-
-/// Turns a panic of `future` into an error. The future is not polled again, so what it left half-done inside itself
-/// is only dropped.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(_payload) => Poll::Ready(Err(Panicked)),
-    })
-    .await
 }
 
 fn closed(mut response: Response<Body>) -> Response<Body> {

@@ -5,7 +5,7 @@ use std::{fmt::Write, net::SocketAddr, sync::Arc};
 use presence_core::{Activity, Beats, ManualClock, MemoryStore, Rooms, Timestamp, Tracker};
 use presence_postgres_testing::Database;
 use presence_server::{
-    AppState, Settings, app, jobs,
+    AppState, Front, Settings, jobs,
     serve::{Limits, listen, serve},
 };
 use presence_sqlite::{Durability, SqliteConfig, SqliteStore};
@@ -86,7 +86,7 @@ impl Node {
         // It ends with the test's runtime.
         tokio::spawn(serve(
             listener,
-            app(state.clone()),
+            Front::new(state.clone()),
             Limits::default(),
             traffic,
             CancellationToken::new(),

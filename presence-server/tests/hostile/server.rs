@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use presence_core::{Activity, Beats, Rooms, SystemClock, Tracker};
 use presence_server::{
-    AppState, Settings, app, jobs,
+    AppState, Front, Settings, jobs,
     serve::{Drained, Limits, listen, serve},
 };
 use presence_sqlite::{
@@ -41,7 +41,8 @@ impl Server {
         let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let (shutdown, traffic) = (CancellationToken::new(), Arc::clone(state.traffic()));
-        let running = tokio::spawn(serve(listener, app(state.clone()), limits, traffic, shutdown.clone()));
+        let running =
+            tokio::spawn(serve(listener, Front::new(state.clone()), limits, traffic, shutdown.clone()));
         Self { address, state, running, shutdown, store, path, folder }
     }
 
