@@ -79,15 +79,16 @@ fn a_clock_that_steps_back_before_a_report_loses_no_beat() {
     assert!(!w.rows("alice").contains("Offline"), "{}", w.rows("alice"));
 }
 
-/// The last write of the flush, that of the members, takes a second, in which a timeout passes.
+/// The write of the flush takes a second, in which a timeout passes.
 #[test]
 fn a_beat_that_is_taken_while_a_sweep_flushes_is_not_swept() {
     let w = Arc::new(World::new());
     w.beat("alice");
-    w.now(1060);
+    w.beat("bob");
+    w.now(1060).keep("bob");
     let meanwhile = Arc::downgrade(&w);
     w.gate().fault(move |op, _| {
-        if op == Op::Members {
+        if op == Op::Touch {
             let w = meanwhile.upgrade().expect("the world");
             let taken = w.node.beat(Heartbeat::of_user(user("alice"))).now_or_never().expect("memory");
             assert!(matches!(taken, Ok(Taken::Kept { .. })));
