@@ -28,6 +28,9 @@
 //! A handler that panics is a 500; its connection and the process live on. A request whose client goes away,
 //! or whose time is up, is dropped where it awaits: what must not stop half-way belongs in a task of its own.
 //!
+//! After an upgrade the client is the route's, but for one thing: a WebSocket message in more than 64 parts is a read that
+//! fails, with [`io::ErrorKind::QuotaExceeded`].
+//!
 //! There is no minimum rate for bodies: `body_timeout` is for the whole body, and at the 64 KiB that a body
 //! may have that asks for more than any floor worth setting.
 
@@ -39,6 +42,7 @@ mod exchange;
 mod framing;
 mod limits;
 mod listen;
+mod parts;
 mod progress;
 mod refusal;
 mod socket;

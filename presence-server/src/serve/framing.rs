@@ -58,6 +58,11 @@ impl Framing {
         !matches!(self.state, State::Head(_))
     }
 
+    /// Whether what is next is looked at by nobody: it follows an upgrade, or a body without a length.
+    pub(super) const fn is_opaque(&self) -> bool {
+        matches!(self.state, State::Opaque)
+    }
+
     /// Whether there is something to look at in what was received.
     pub(super) fn is_unseen(&self, bytes: &[u8]) -> bool {
         match &self.state {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::deadline::{Deadline, after};
 use super::framing::{Found, Framing};
 use super::limits::Limits;
+use super::parts::Parts;
 use super::progress::{Progress, Stage};
 use super::verdict::Verdict;
 use crate::traffic::Traffic;
@@ -42,6 +43,8 @@ pub(super) struct Socket {
     /// A head was refused: nothing is read any more, not even the end, which would cut the answer off.
     is_refused: bool,
     framing: Framing,
+    /// Of what comes behind a head that asks for an upgrade.
+    parts: Parts,
     progress: Arc<Progress>,
     header_timeout: Duration,
     keep_alive: Duration,
@@ -81,6 +84,7 @@ impl Socket {
             passed: 0,
             is_refused: false,
             framing: Framing::new(limits),
+            parts: Parts::default(),
             progress,
             header_timeout: limits.header_timeout,
             keep_alive: limits.keep_alive,
@@ -156,6 +160,33 @@ impl Socket {
         written
     }
 
+    /// A read after an upgrade: nothing is looked at but how messages are cut up.
+    fn poll_upgraded(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // What the head needed is not kept: of members who are idle there are many.
+        (self.held, self.timer) = (BytesMut::new(), Deadline::default());
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.parts.look(&buf.filled()[before..]);
+        self.poll_parts(cx)
+    }
+
+    /// An error, if a message came in too many parts.
+    fn poll_parts(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.parts.are_too_many() || self.progress.stage() != Stage::Upgraded {
+            return Poll::Ready(Ok(()));
+        }
+        // What was sent behind it would reset the connection, and the client would not see why.
+        let (mut scratch, mut lingered) = ([0; 4096], 0);
+        while lingered < LINGER_BYTES {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => lingered += buf.filled().len(),
+                _ => break,
+            }
+        }
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, "a message in too many parts")))
+    }
+
     /// Whether the client may still be sending: after an error in a head, and with a body that nobody read.
     fn is_unread(&self) -> bool {
         !self.has_expired
@@ -195,12 +226,18 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.held.is_empty() && this.progress.stage() == Stage::Upgraded {
+            return this.poll_upgraded(cx, buf);
+        }
         while this.passed == 0 && buf.remaining() > 0 {
             if this.is_refused {
                 return Poll::Pending; // until the answer is written, which is what the connection waits for
             }
             if this.framing.is_unseen(&this.held) {
                 let found = this.framing.look(&this.held);
+                if let (Found::Body(passed), true) = (found, this.framing.is_opaque()) {
+                    this.parts.look(&this.held[..passed]);
+                }
                 this.passed = this.pass(found);
                 continue;
             }
@@ -225,6 +262,9 @@ impl AsyncRead for Socket {
             if this.held.is_empty() && this.framing.is_body() {
                 // Bodies stay where they are: they may be long.
                 let found = this.framing.look(fresh);
+                if this.framing.is_opaque() {
+                    this.parts.look(fresh);
+                }
                 let passed = this.pass(found);
                 this.held.extend_from_slice(&fresh[passed..]);
                 buf.set_filled(before + passed);
@@ -237,7 +277,7 @@ impl AsyncRead for Socket {
         buf.put_slice(&this.held[..offered]);
         this.held.advance(offered);
         this.passed -= offered;
-        Poll::Ready(Ok(()))
+        this.poll_parts(cx)
     }
 }
 

@@ -116,7 +116,8 @@ pub(crate) async fn join(
         .max_write_buffer_size(UNSENT)
         .max_frame_size(FRAME_BYTES)
         .max_message_size(FRAME_BYTES);
-    Ok(upgrade.on_upgrade(move |socket| hub.track(serve(socket, joining, room, state))))
+    // A task of its own: that of the upgrade is as large as all that went before.
+    Ok(upgrade.on_upgrade(async move |socket| hub.spawn(serve(Box::new(socket), joining, room, state))))
 }
 
 impl Absent {

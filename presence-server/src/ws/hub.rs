@@ -188,8 +188,8 @@ impl Hub {
     }
 
     /// Runs the task of a member, so that the end of the process waits for it.
-    pub(super) fn track<F: Future>(&self, member: F) -> impl Future<Output = F::Output> + use<F> {
-        self.shared.members.track_future(member)
+    pub(super) fn spawn(&self, member: impl Future<Output = ()> + Send + 'static) {
+        self.shared.members.spawn(member);
     }
 
     /// Forgets what the rooms here know of a user who was erased.

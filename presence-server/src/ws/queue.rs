@@ -19,7 +19,7 @@ pub(super) const WAITING: usize = 256 * 1024;
 /// The most bytes that are taken at a time.
 const TAKEN: usize = 64 * 1024;
 /// How many places an empty queue keeps.
-const PLACES: usize = 16;
+pub(super) const PLACES: usize = 16;
 
 /// Why a member's connection ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

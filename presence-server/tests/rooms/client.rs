@@ -118,11 +118,14 @@ impl Client {
         }
     }
 
-    /// The text of the next frame.
+    /// The next text. Pings are answered: who waits for somebody slow is asked whether it is there.
     pub(crate) async fn text(&mut self) -> String {
-        match self.hear().await {
-            Heard::Text(text) => text,
-            other => panic!("no text: {other:?}"),
+        loop {
+            match self.hear().await {
+                Heard::Text(text) => return text,
+                Heard::Ping => self.send(&frame(0x8a, b"")).await,
+                other => panic!("no text: {other:?}"),
+            }
         }
     }
 

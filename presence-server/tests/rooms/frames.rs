@@ -53,8 +53,17 @@ fn table() -> Vec<Case> {
         None,
     );
     case("empty parts", [frame(0x01, b""), frame(0x00, b""), frame(0x80, text)].concat(), None);
-    let crumbs: Vec<u8> = std::iter::repeat_n(frame(0x00, b"x"), 2_000).flatten().collect();
-    case("a message of crumbs", [frame(0x01, b""), crumbs, frame(0x80, b"")].concat(), None);
+    let crumbs =
+        |parts: usize| [frame(0x01, b""), frame(0x00, b"x").repeat(parts - 2), frame(0x80, b"")].concat();
+    case("a message of 64 crumbs", crumbs(64), None);
+    case("two messages of 64 crumbs", crumbs(64).repeat(2), None);
+    case("a message of 65 crumbs", crumbs(65), Some(1009));
+    case("a message of 2,000 crumbs", crumbs(2_000), Some(1009));
+    case(
+        "parts of nothing, without an end",
+        [frame(0x01, b""), frame(0x00, b"").repeat(50_000)].concat(),
+        Some(1009),
+    );
     // Text is UTF-8, also where it is cut.
     for (name, bytes) in [
         ("a lone continuation", &b"\x80"[..]),
