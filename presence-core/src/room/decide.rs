@@ -39,6 +39,8 @@ pub struct Room {
     told: RoomCounters,
     /// When it was cut.
     alive_at: Timestamp,
+    /// Since when nobody has been here or asked anything, by the clock that never steps.
+    empty_since: Option<Duration>,
     /// Why it takes no commands any more.
     over: Option<CloseReason>,
 }
@@ -86,6 +88,7 @@ impl Room {
             batches: 0,
             told: room.counters,
             alive_at: room.alive_at,
+            empty_since: Some(Duration::ZERO),
             over: None,
         }
     }
@@ -148,8 +151,8 @@ impl Room {
         self.roster.is_banned(user)
     }
 
-    /// Whether it takes no commands any more: it was closed, drained, or lost to another node. What it has to write is
-    /// still to be written.
+    /// Whether it takes no commands any more: it was closed, drained, lost to another node, or nobody has been in it for
+    /// [so long](RoomPolicy::rest_after). What it has to write is still to be written.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.over.is_some()
@@ -164,11 +167,27 @@ impl Room {
     /// When [`tick`](Self::tick) is due, by the clock that never steps.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.coalesce.due()
+        [self.coalesce.due(), self.rests_at()].into_iter().flatten().min()
     }
 
-    /// Does what is due without a command: tells the members who came and who went.
+    /// Does what is due without a command: tells the members who came and who went, and [ends](Self::is_over) where nobody
+    /// has been for long. Whoever is on the way in comes first, so obey all commands before.
     pub fn tick(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.tell(now, effects);
+        if self.rests_at().is_some_and(|due| due <= now.uptime) {
+            self.over = Some(CloseReason::GoingAway);
+        }
+    }
+
+    /// When it has been empty for long enough.
+    fn rests_at(&self) -> Option<Duration> {
+        // What a user was told of how long to wait is forgotten with the room.
+        let rest_after = self.policy.rest_after.max(self.policy.message_interval);
+        self.empty_since.filter(|_| self.over.is_none()).map(|since| since.saturating_add(rest_after))
+    }
+
+    /// Tells the members who came and who went, if it is time.
+    fn tell(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Some(only) = self.coalesce.push(now.uptime) else { return };
         effects.extend(only.map(|only| Effect::Broadcast(Frame::of(&only))));
         let RoomStats { current_users, peak_users, .. } = self.roster.stats();
@@ -178,7 +197,7 @@ impl Room {
     /// Handles a command, after what is due before it, and says what is to be done, in order. Says whether it had any
     /// effect on the room: `false` to an unban of nobody, or to a member who asks for what only administrators may.
     pub fn handle(&mut self, command: Command, now: Moment, effects: &mut Vec<Effect>) -> bool {
-        self.tick(now, effects);
+        self.tell(now, effects);
         if let Some(reason) = self.over {
             if let Command::Join { connection, .. } = command {
                 let is_closed = reason == CloseReason::RoomClosed;
@@ -188,25 +207,9 @@ impl Room {
             }
             return false;
         }
-        let mut turn = Turn { room: self, now, effects };
-        match command {
-            Command::Join { connection, user_id, nickname, seen } => {
-                turn.join(connection, user_id, nickname, seen)
-            }
-            Command::Leave { connection } => turn.leave(connection),
-            Command::Say { connection, content } => turn.say(connection, &content),
-            Command::Ban { by, user_id } => turn.ban(by, &user_id),
-            Command::Unban { by, user_id } => turn.unban(by, user_id),
-            Command::Kick { by, user_id } => turn.kick(by, user_id),
-            Command::Mute { by, user_id } => turn.mute(by, user_id),
-            Command::CustomEvent { by, event_type, payload } => turn.custom_event(by, event_type, payload),
-            Command::System { message } => turn.system(message),
-            Command::SetAdmins { admins } => turn.set_admins(admins),
-            Command::Close => turn.close(),
-            Command::Forget { user_id } => turn.forget(&user_id),
-            Command::Drain => turn.drain(),
-            Command::Lose => turn.lose(),
-        }
+        let is_effective = Turn { room: self, now, effects }.take(command);
+        self.empty_since = (self.roster.stats().current_users == 0).then_some(now.uptime);
+        is_effective
     }
 
     /// Cuts everything off that is to be written and has not been cut before; `None` where there is nothing to say.
@@ -267,6 +270,27 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    fn take(&mut self, command: Command) -> bool {
+        match command {
+            Command::Join { connection, user_id, nickname, seen } => {
+                self.join(connection, user_id, nickname, seen)
+            }
+            Command::Leave { connection } => self.leave(connection),
+            Command::Say { connection, content } => self.say(connection, &content),
+            Command::Ban { by, user_id } => self.ban(by, &user_id),
+            Command::Unban { by, user_id } => self.unban(by, user_id),
+            Command::Kick { by, user_id } => self.kick(by, user_id),
+            Command::Mute { by, user_id } => self.mute(by, user_id),
+            Command::CustomEvent { by, event_type, payload } => self.custom_event(by, event_type, payload),
+            Command::System { message } => self.system(message),
+            Command::SetAdmins { admins } => self.set_admins(admins),
+            Command::Close => self.close(),
+            Command::Forget { user_id } => self.forget(&user_id),
+            Command::Drain => self.drain(),
+            Command::Lose => self.lose(),
+        }
+    }
+
     fn send(&mut self, to: ConnectionId, frame: &ServerFrame) {
         self.effects.push(Effect::Send(to, Frame::of(frame)));
     }
@@ -510,8 +534,10 @@ impl Turn<'_> {
     }
 
     fn rights(&mut self, user: &UserId, is_admin: bool) {
-        let connection = self.room.roster.connection(user);
-        self.effects.extend(connection.map(|connection| Effect::Rights(connection, is_admin)));
+        if let Some(connection) = self.room.roster.connection(user) {
+            self.effects.push(Effect::Rights(connection, is_admin));
+            self.send(connection, &ServerFrame::RightsChanged { is_admin });
+        }
     }
 
     /// Sends everybody away, and ends their sessions.

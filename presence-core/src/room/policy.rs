@@ -32,6 +32,9 @@ pub struct RoomPolicy {
     pub alive_interval: Duration,
     /// How long a node holds a room without renewing its lease. Default 15 s.
     pub lease: Duration,
+    /// How long a room stays on its node when everybody has left, and nobody asks anything of it; at least a
+    /// [`message_interval`](Self::message_interval). Any node may take it then. Default 60 s.
+    pub rest_after: Duration,
     /// How long messages, sessions that are over and records of administrators are kept, and rooms that were closed and
     /// have none left. `None`: for ever. Default `None`.
     pub keep_history: Option<Duration>,
@@ -49,6 +52,7 @@ impl Default for RoomPolicy {
             backlog_bytes: 8 << 20,
             alive_interval: Duration::from_secs(10),
             lease: Duration::from_secs(15),
+            rest_after: Duration::from_secs(60),
             keep_history: None,
         }
     }

@@ -209,6 +209,13 @@ pub enum ServerFrame {
         /// Who.
         user_id: UserId,
     },
+    /// What the member may do is another from here on: operators have made it an administrator, or it is none any more.
+    ///
+    /// `{"type":"RightsChanged","payload":{"is_admin":true}}`
+    RightsChanged {
+        /// Whether the member is an administrator.
+        is_admin: bool,
+    },
     /// Something was refused; nothing was stored or sent to others.
     ///
     /// `{"type":"Error","payload":{"message":"发送过于频繁，请2秒后再试","code":"RATE_LIMITED","retry_after_ms":1500}}`

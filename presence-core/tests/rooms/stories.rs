@@ -221,7 +221,10 @@ fn a_second_connection_takes_over() {
 #[test]
 fn a_new_set_of_administrators_counts_for_who_is_there() {
     let w = World::new().tell("0 join root, 0 join a, 0 join b, 1 admins a, 2 root bans b, 3 a mutes b, 4");
-    assert_eq!(w.heard_of_chat("root"), ["0 (admin)", "1 (no admin)", "3 UserMuted b"]);
+    assert_eq!(
+        w.heard_of_chat("root"),
+        ["0 (admin)", "1 (no admin)", "1 RightsChanged false", "3 UserMuted b"]
+    );
     assert_eq!(w.heard_of_chat("a"), ["1 (admin)", "3 UserMuted b"]);
     assert_eq!(w.room.stats().current_users, 3);
 }
@@ -499,4 +502,49 @@ fn what_administrators_ask_for_goes_before_chat() {
     {
         assert_eq!(command.priority(), Priority::High);
     }
+}
+
+#[test]
+fn a_room_rests_when_nobody_has_been_there_for_a_minute() {
+    let empty = |script: &str| World::new().tell(script).room.is_over();
+    // Nobody ever came, one left, and operators asked something.
+    for (script, then) in [
+        ("60", "60.001"),
+        ("0 join a, 5 leave a, 65", "65.001"),
+        ("0 join a, 1 join b, 5 leave a, 9 leave b, 69", "69.001"),
+        ("0 join a, 5 leave a, 60 operator mutes a, 120", "120.001"),
+        ("0 join a, 5 leave a, 60 join b, 61 leave b, 121", "121.001"),
+        ("0 join a, 9 operator kicks a, 69", "69.001"),
+    ] {
+        assert!(!empty(script), "{script}");
+        assert!(empty(&format!("{script}, {then}")), "{script}, {then}");
+    }
+    assert!(!empty("0 join a, 1000"), "somebody is there");
+}
+
+#[test]
+fn a_room_does_not_rest_while_a_member_who_left_would_have_to_wait() {
+    let policy = RoomPolicy { message_interval: Duration::from_secs(300), ..RoomPolicy::default() };
+    let w = World::with(taken(&[]), policy).tell("0 join a, 1 say a 1, 2 leave a, 299 join a, 300 say a 2");
+    assert_eq!(w.heard_of_chat("a"), ["300 Error RATE_LIMITED 发送过于频繁，请1秒后再试"]);
+}
+
+#[test]
+fn who_comes_when_a_room_rests_is_sent_to_the_next_opening() {
+    let mut w = World::new().tell("0 join a, 1 say a hi, 5 leave a, 70");
+    assert!(w.batch().is_some(), "what happened is still to be written");
+    let w = w.tell("70 join b");
+    assert_eq!(w.heard("b"), ["70 closed 1001 going away"]);
+}
+
+#[test]
+fn a_member_is_told_what_it_may_do_from_here_on() {
+    let w = World::new().tell("0 join root, 0 join a, 0 join b, 2 admins a, 3 admins a b, 4 admins root a");
+    assert_eq!(w.heard_of_chat("a"), ["2 (admin)", "2 RightsChanged true"]);
+    assert_eq!(
+        w.heard_of_chat("b"),
+        ["3 (admin)", "3 RightsChanged true", "4 (no admin)", "4 RightsChanged false"]
+    );
+    let root = ["0 (admin)", "2 (no admin)", "2 RightsChanged false", "4 (admin)", "4 RightsChanged true"];
+    assert_eq!(w.heard_of_chat("root"), root);
 }

@@ -258,6 +258,7 @@ pub(crate) fn short(frame: &Frame) -> String {
         ServerFrame::YouAreKicked => "YouAreKicked".to_owned(),
         ServerFrame::YouAreMuted => "YouAreMuted".to_owned(),
         ServerFrame::UserMuted { user_id } => format!("UserMuted {user_id}"),
+        ServerFrame::RightsChanged { is_admin } => format!("RightsChanged {is_admin}"),
         ServerFrame::Error { message, code, .. } => format!("Error {code} {message}"),
         ServerFrame::System { message } => format!("System {message}"),
         ServerFrame::Pong { timestamp } => format!("Pong {timestamp:?}"),

@@ -52,6 +52,19 @@ struct Place {
     epoch: Epoch,
 }
 
+impl Place {
+    /// Lets other nodes take the room. Where the process ends, that is done for all of them at once.
+    async fn give_up(self) {
+        if self.hub.lock().is_over {
+            return;
+        }
+        let held = vec![(self.id.clone(), self.epoch)];
+        if let Err(error) = self.hub.shared.rooms.give_up(held).await {
+            tracing::warn!(%error, "a room is not given up: its lease ends by itself");
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.hub.lock();
@@ -142,8 +155,8 @@ impl Hub {
             return Err(Absent::Elsewhere);
         }
         self.shared.tasks.spawn(async move {
-            let _place = place;
             task.run().await;
+            place.give_up().await;
         });
         Ok(handle)
     }

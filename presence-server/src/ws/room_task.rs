@@ -220,12 +220,13 @@ impl RoomTask {
                 () = sleep(alive) => Woken::Due,
             };
             let (mut first, mut left) = (None, Vec::new());
+            let is_due = matches!(woken, Woken::Due);
             match woken {
                 Woken::Wrote(written) => self.wrote(written),
                 Woken::High(order) => self.obey(order),
                 Woken::Low(order) => first = Some(order),
                 Woken::Leave(connection) => left.push(connection),
-                Woken::Due => self.tick(),
+                Woken::Due => {}
             }
             for _ in 0..LANE {
                 let Ok(order) = self.high.try_recv() else { break };
@@ -240,6 +241,10 @@ impl RoomTask {
             for connection in left {
                 self.members.remove(&connection);
                 self.handle(Command::Leave { connection });
+            }
+            // Last: a room that would rest does not, if somebody is on the way in.
+            if is_due {
+                self.tick();
             }
             *self.overview.lock().unwrap_or_else(PoisonError::into_inner) = overview(&self.room);
             tokio::task::yield_now().await;

@@ -5,6 +5,7 @@ mod crowd;
 mod faults;
 mod frames;
 mod members;
+mod nodes;
 mod store;
 mod transcript;
 mod world;

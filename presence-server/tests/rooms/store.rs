@@ -10,7 +10,12 @@ use presence_core::{
     AdminAction, Batch, ChatMessage, Epoch, Lease, MemoryStore, NewRoom, Part, RetiredRooms, RoomId,
     RoomQuery, RoomSession, RoomStore, StoreError, StoredRoom, TakenRoom, Timestamp, Window, Written,
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+
+use crate::client::PATIENCE;
 
 /// Rooms in memory, until a test says otherwise.
 #[derive(Debug)]
@@ -20,6 +25,7 @@ pub(crate) struct Breakable {
     stalled: watch::Sender<bool>,
     slow: watch::Sender<Option<RoomId>>,
     asked: Notify,
+    given_up: Notify,
 }
 
 impl Breakable {
@@ -30,7 +36,18 @@ impl Breakable {
             stalled: watch::Sender::new(false),
             slow: watch::Sender::new(None),
             asked: Notify::new(),
+            given_up: Notify::new(),
         }
+    }
+
+    /// What is never broken.
+    pub(crate) fn kept(&self) -> Arc<MemoryStore> {
+        Arc::clone(&self.kept)
+    }
+
+    /// Waits until a node gives rooms up.
+    pub(crate) async fn given_up(&self) {
+        timeout(PATIENCE, self.given_up.notified()).await.expect("a room is given up");
     }
 
     /// The next batch is a bug.
@@ -80,7 +97,11 @@ impl RoomStore for Breakable {
         held: Vec<(RoomId, Epoch)>,
         until: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
-        self.kept.renew_leases(held, until).await
+        let renewed = self.kept.renew_leases(held, until).await;
+        if until == Timestamp::MIN {
+            self.given_up.notify_one();
+        }
+        renewed
     }
 
     async fn write_batches(&self, batches: Vec<Batch>) -> Result<Vec<Written>, StoreError> {

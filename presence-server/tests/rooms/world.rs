@@ -44,11 +44,26 @@ impl World {
 
     pub(crate) fn with(policy: RoomPolicy, settings: Settings) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_717_161_600).expect("an instant")));
-        let store = Arc::new(MemoryStore::new());
-        let beats = Beats::new(Tracker::new(store.clone(), clock.clone()));
-        let activity = Activity::new(store.clone(), clock.clone());
-        let store = Arc::new(Breakable::new(store));
-        let rooms = Rooms::with_policy(store.clone(), clock.clone(), "node-1", policy);
+        let store = Arc::new(Breakable::new(Arc::new(MemoryStore::new())));
+        Self::on(store, clock, "node-1", policy, settings)
+    }
+
+    /// Another server on the same store.
+    pub(crate) fn beside(&self, node: &str) -> Self {
+        let policy = self.state.hub().rooms().policy().clone();
+        Self::on(Arc::clone(&self.store), Arc::clone(&self.clock), node, policy, Settings::default())
+    }
+
+    fn on(
+        store: Arc<Breakable>,
+        clock: Arc<ManualClock>,
+        node: &str,
+        policy: RoomPolicy,
+        settings: Settings,
+    ) -> Self {
+        let beats = Beats::new(Tracker::new(store.kept(), clock.clone()));
+        let activity = Activity::new(store.kept(), clock.clone());
+        let rooms = Rooms::with_policy(store.clone(), clock.clone(), node, policy);
         let access = settings.access.clone().with_admin_keys(KEY.parse::<AdminKeys>().expect("a key"));
         let state = AppState::new(beats, activity, rooms, Settings { access, ..settings });
         let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
