@@ -133,16 +133,26 @@ impl Server {
     ///
     /// The port or the store failed, or a job died.
     pub async fn serve(self) -> Result<(), RunError> {
+        let stop = CancellationToken::new();
+        let jobs = start_jobs(&self.config, &self.state, &self.store, &stop);
+        self.serve_beside(jobs, stop).await
+    }
+
+    /// Serves until the process is told to end, or one of the jobs does, which `stop` ends.
+    async fn serve_beside(
+        self,
+        mut jobs: JoinSet<&'static str>,
+        stop: CancellationToken,
+    ) -> Result<(), RunError> {
         let Self { config, state, store, listener, address } = self;
         // Before it says that it listens: whoever reads that may tell it to end.
         let told = told_to_end();
         tracing::info!("listening on http://{address}");
-        let stop = CancellationToken::new();
-        let mut jobs = start_jobs(&config, &state, &store, &stop);
         let limits = Limits { max_connections: config.max_connections() as usize, ..Limits::default() };
         let traffic = Arc::clone(state.traffic());
         let mut serving =
             std::pin::pin!(serve(listener, Front::new(state.clone()), limits, traffic, stop.clone()));
+        let mut died = None;
         let served = tokio::select! {
             // The port is broken; what was said in rooms is not.
             served = &mut serving => {
@@ -151,32 +161,44 @@ impl Server {
             }
             () = told => {
                 tracing::info!("ending: no new requests");
+                end_at_once_when_told();
                 stop.cancel();
-                let told_twice = told_to_end();
-                tokio::spawn(async {
-                    told_twice.await;
-                    tracing::warn!("told twice: ending at once");
-                    std::process::exit(1);
-                });
                 // A WebSocket is nobody's request any more: its room closes it.
                 tokio::join!(&mut serving, state.hub().drain(ROOMS)).0
             }
-            died = jobs.join_next() => {
+            ended = jobs.join_next() => {
+                let job = ended.and_then(Result::ok).unwrap_or("that panicked");
+                tracing::error!(job, "a job died: ending");
+                died = Some(RunError::Job(job));
+                end_at_once_when_told();
                 stop.cancel();
-                return Err(RunError::Job(died.and_then(Result::ok).unwrap_or("that panicked")));
+                tokio::join!(&mut serving, state.hub().drain(ROOMS)).0
             }
         };
         stop.cancel();
         while jobs.join_next().await.is_some() {}
         // Neither waits for the other's trouble.
         let (beats, members) = tokio::join!(jobs::flush(&state), jobs::flush_members(&state));
-        beats.and(members)?;
         drop(state);
         store.close().await;
+        if let Some(died) = died {
+            return Err(died);
+        }
+        beats.and(members)?;
         let drained = served.map_err(RunError::Serve)?;
         tracing::info!(?drained, "ended");
         Ok(())
     }
+}
+
+/// Whoever tells an ending process to end does not want to wait.
+fn end_at_once_when_told() {
+    let told = told_to_end();
+    tokio::spawn(async {
+        told.await;
+        tracing::warn!("told twice: ending at once");
+        std::process::exit(1);
+    });
 }
 
 /// How often a room that is open here tells the others so: three times in a lease.
@@ -311,5 +333,55 @@ fn told_to_end() -> impl Future<Output = ()> {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use presence_core::{Admins, RoomId, RoomName};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        sync::oneshot,
+    };
+
+    use super::*;
+    use crate::config::{Command, Environment};
+
+    fn holds(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|bytes| bytes == part)
+    }
+
+    #[tokio::test]
+    async fn members_are_sent_away_when_a_job_dies() {
+        let env = Environment::new([("BIND_ADDRESS", "127.0.0.1:0")]);
+        let Ok(Command::Serve(config)) = Config::from_env_and_args(["presence-server"], &env) else {
+            panic!("a configuration")
+        };
+        let server = Server::open(config).await.unwrap();
+        let rooms = server.state().hub().rooms();
+        let name = RoomName::new("Lobby").unwrap();
+        rooms.create(RoomId::new("lobby").unwrap(), name, Admins::default()).await.unwrap();
+        let mut alice = TcpStream::connect(server.address()).await.unwrap();
+        let (die, dies) = oneshot::channel::<()>();
+        let mut jobs = JoinSet::new();
+        jobs.spawn(async {
+            let _ = dies.await;
+            "flush"
+        });
+        let served = tokio::spawn(server.serve_beside(jobs, CancellationToken::new()));
+        let request = "GET /ws/rooms/lobby?user_id=alice&nickname=alice HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        alice.write_all(request.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        while !holds(&heard, b"WelcomeInfo") {
+            assert_ne!(alice.read_buf(&mut heard).await.unwrap(), 0, "{}", String::from_utf8_lossy(&heard));
+        }
+        die.send(()).unwrap();
+        while !holds(&heard, b"\x03\xe9going away") {
+            assert_ne!(alice.read_buf(&mut heard).await.unwrap(), 0, "it was not told");
+        }
+        drop(alice);
+        assert!(matches!(served.await.unwrap(), Err(RunError::Job("flush"))));
     }
 }
