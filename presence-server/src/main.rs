@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use presence_server::{
     Server, audit,
     config::{Command, Config, LogFormat},
-    demo::{self, Crowd, Lives, Trace},
+    demo::{self, Crowd, Lives, Talk, Trace},
     healthcheck, log, run,
 };
 use tokio::runtime::Runtime;
@@ -63,9 +63,11 @@ fn demo(path: &Path, config: Config) -> Result<(), Box<dyn Error>> {
         demo::replay(server.state(), &trace, |done, all| progress(done, all, "events")).await?;
         let lives = Lives::of(server.state().tracker(), &trace).await?;
         let crowd = Crowd::of(server.state().activity(), &trace).await?;
+        let talk = Talk::replay(server.state().hub().rooms(), &trace).await?;
         let links = demo::links(server.address(), window, &lives, &crowd);
         println!("{}\n{}", lives.table(20), lives.hours());
-        println!("{}\n{}\n{links}\nserving until Ctrl-C", crowd.days(), crowd.hours());
+        println!("{}\n{}\n{}", crowd.days(), crowd.hours(), talk.summary(server.address()));
+        println!("{links}\nserving until Ctrl-C");
         Ok(server.serve().await?)
     })
 }

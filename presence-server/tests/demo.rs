@@ -46,6 +46,7 @@ fn the_demo_shows_a_table_and_links_that_work() {
     assert!(text.contains("u0044      2h13m") && text.contains("194 users: online 74h"), "{text}");
     // Who only left was not active.
     assert!(text.contains("\nin all         192\n"), "{text}");
+    assert!(text.contains("room demo: 1017 messages, 194 stays, 183 users at most"), "{text}");
     let hours: Vec<_> =
         shown.iter().filter(|line| line.contains('█')).filter(|line| line.contains(':')).collect();
     assert!((4..=5).contains(&hours.len()), "three hours and ten minutes: {hours:?}");
@@ -57,6 +58,23 @@ fn the_demo_shows_a_table_and_links_that_work() {
         let answer = get(link);
         assert!(answer.starts_with("HTTP/1.1 200"), "{link}: {answer}");
     }
+    // The room of the demo is among what is known of a user, and can be joined.
+    let known = get(links.iter().find(|link| link.contains("/export")).expect("all that is known"));
+    assert!(
+        known.contains(r#""kind":"room_message""#) && known.contains(r#""kind":"room_session""#),
+        "{known}"
+    );
+    let room = text.lines().find_map(|line| line.strip_prefix("to join it: ws://")).expect("where to join");
+    let (address, target) = room.split_once('/').expect("a path");
+    let mut stream = TcpStream::connect(address).expect("a server that listens");
+    let request = format!(
+        "GET /{target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("written");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("text");
+    assert!(line.starts_with("HTTP/1.1 101"), "{line}");
     // Who is shown as online is online.
     let online = shown.iter().filter(|line| line.starts_with('u') && line.contains("  Online  ")).count();
     let roster = get(links.iter().find(|link| link.contains("online-users")).expect("a roster"));

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod lives;
+mod talk;
 mod trace;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use presence_core::{Error, Heartbeat, TimeWindow, Window};
 pub use self::{
     crowd::{Crowd, fill},
     lives::{Life, Lives},
+    talk::Talk,
     trace::{Event, Kind, Trace, TraceError},
 };
 use crate::{AppState, jobs};
@@ -74,6 +76,7 @@ pub fn links(address: SocketAddr, window: std::time::Duration, lives: &Lives, cr
         add(&format!("what {user} is doing"), format!("/users/{user}/status"));
         add("and has done", format!("/users/{user}/checkpoints?limit=10"));
         add("day by day", format!("/users/{user}/summaries"));
+        add("and all of it, rooms too", format!("/users/{user}/export"));
     }
     add("every route, to try out", "/docs/".to_owned());
     add("figures of the server", "/metrics".to_owned());
