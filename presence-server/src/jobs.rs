@@ -281,13 +281,18 @@ pub(crate) async fn repeat<F>(
     }
 }
 
-/// Tells the others which rooms are open here; says how many.
+/// Tells the others which rooms are open here, and hears whom they erased; says how many rooms there are.
 ///
 /// # Errors
 ///
 /// The store failed; the leases end when they would have.
 pub async fn renew_rooms(state: &AppState) -> Result<u64, StoreError> {
-    step(state, Job::RenewRooms, state.hub().renew()).await
+    let renew = async {
+        let rooms = state.hub().renew().await?;
+        state.hub().hear_erasures(state.tracker()).await?;
+        Ok(rooms)
+    };
+    step(state, Job::RenewRooms, renew).await
 }
 
 /// Ends the stays in rooms whose server is gone; says how many rooms there were.

@@ -104,10 +104,12 @@ pub enum Command {
     },
     /// Closes the room for good; operators do.
     Close,
-    /// Forgets a user who was erased: takes it out, and drops what it said from memory.
+    /// Forgets a user who was erased: takes it out, and drops what it said from memory. What began after the erasure stays.
     Forget {
         /// Whom.
         user_id: UserId,
+        /// When it was erased.
+        erased_at: Timestamp,
     },
     /// Takes everybody out because this process ends; the room lives on.
     Drain,

@@ -39,6 +39,8 @@ pub struct Room {
     told: RoomCounters,
     /// When it was cut.
     alive_at: Timestamp,
+    /// When it was opened here. Nothing is known of users who were erased before.
+    opened_at: Timestamp,
     /// Since when nobody has been here or asked anything, by the clock that never steps.
     empty_since: Option<Duration>,
     /// Why it takes no commands any more.
@@ -88,6 +90,7 @@ impl Room {
             batches: 0,
             told: room.counters,
             alive_at: room.alive_at,
+            opened_at: now,
             empty_since: Some(Duration::ZERO),
             over: None,
         }
@@ -143,6 +146,12 @@ impl Room {
     /// Who is in it, in no order.
     pub fn members(&self) -> impl Iterator<Item = &RoomMember> {
         self.roster.members()
+    }
+
+    /// All whom it knows: members, whoever may or must not do something, and whoever said what is remembered. Some may come
+    /// more than once.
+    pub fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.roster.users().chain(self.history.users())
     }
 
     /// Whether a user who asks to come in would be refused.
@@ -285,7 +294,7 @@ impl Turn<'_> {
             Command::System { message } => self.system(message),
             Command::SetAdmins { admins } => self.set_admins(admins),
             Command::Close => self.close(),
-            Command::Forget { user_id } => self.forget(&user_id),
+            Command::Forget { user_id, erased_at } => self.forget(&user_id, erased_at),
             Command::Drain => self.drain(),
             Command::Lose => self.lose(),
         }
@@ -560,14 +569,20 @@ impl Turn<'_> {
         true
     }
 
-    fn forget(&mut self, user_id: &UserId) -> bool {
-        let was_there = self.remove(user_id, CloseReason::Erased);
+    fn forget(&mut self, user_id: &UserId, erased_at: Timestamp) -> bool {
+        if erased_at < self.room.opened_at {
+            return false;
+        }
+        let connection = self.room.roster.connection(user_id);
+        let member = connection.and_then(|connection| self.room.roster.member(connection));
+        let is_old = member.is_some_and(|member| member.join_time <= erased_at);
+        let was_there = is_old && self.remove(user_id, CloseReason::Erased);
         // Nobody is told its name any more.
         self.room.coalesce.hide();
         self.room.events.retain(|event| !matches!(event, Event::UserJoined { user, .. } | Event::UserLeft { user, .. } if user == user_id));
         self.room.roster.forget(user_id);
         self.room.rate_limit.forget(user_id);
-        self.room.history.forget(user_id);
+        self.room.history.forget(user_id, erased_at);
         was_there
     }
 

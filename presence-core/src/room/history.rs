@@ -107,9 +107,14 @@ impl History {
         Some(self.entries.range(first..).map(|entry| entry.frame.clone()).collect())
     }
 
+    /// Who said what is remembered.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.entries.iter().map(|entry| &entry.user)
+    }
+
     /// Forgets what an erased user said.
-    pub(crate) fn forget(&mut self, user: &UserId) {
-        self.entries.retain(|entry| entry.user != *user);
+    pub(crate) fn forget(&mut self, user: &UserId, erased_at: Timestamp) {
+        self.entries.retain(|entry| entry.user != *user || entry.at > erased_at);
         self.bytes = self.entries.iter().map(|entry| entry.frame.as_str().len()).sum();
     }
 }

@@ -124,6 +124,11 @@ impl Roster {
         self.members.values()
     }
 
+    /// Members, and whoever may or must not do something.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.connections.keys().chain(&self.admins).chain(&self.banned).chain(&self.muted)
+    }
+
     pub(crate) fn is_admin(&self, user: &UserId) -> bool {
         self.admins.contains(user)
     }

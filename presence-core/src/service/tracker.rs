@@ -257,6 +257,33 @@ impl Tracker {
         self.shared.store.erase(user, self.now()).await
     }
 
+    /// When each of these users was erased last, in order, by whichever node; `None` for one who never was. It costs a look
+    /// at each, so ask for a thousand at most.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. A user whose stored data is corrupt stops nobody else.
+    pub async fn erased_at(&self, users: &[UserId]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let at = self.now();
+        let ask = |user: &UserId| Ask { user: user.clone(), first: at, last: at, event_ids: Vec::new() };
+        match self.shared.store.load(users.iter().map(ask).collect()).await {
+            Ok(contexts) => return Ok(contexts.into_iter().map(|context| context.erased_at).collect()),
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(_) => {}
+        }
+        let mut erased = Vec::new();
+        for user in users {
+            let context = self.context(user, at).await;
+            if let Err(error) = &context
+                && error.is_retryable()
+            {
+                return context.map(|_| Vec::new());
+            }
+            erased.push(context.ok().and_then(|context| context.erased_at));
+        }
+        Ok(erased)
+    }
+
     /// Raises last signs of life; gives back the beats that change more than that.
     pub(crate) async fn touch(&self, beats: Vec<Beat>) -> Result<Vec<Beat>, StoreError> {
         let _turn = self.shared.batcher.turn().await;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use presence_core::{Command, ConnectionId, Epoch, Event, Priority, RoomPolicy, RoomRow};
+use presence_core::{Command, ConnectionId, Epoch, Event, Priority, RoomPolicy, RoomRow, Timestamp};
 
-use crate::world::{World, at, taken};
+use crate::world::{World, at, taken, user};
 
 #[test]
 fn j1_joins_within_a_second_are_one_push() {
@@ -225,7 +225,7 @@ fn a_new_set_of_administrators_counts_for_who_is_there() {
         w.heard_of_chat("root"),
         ["0 (admin)", "1 (no admin)", "1 RightsChanged false", "3 UserMuted b"]
     );
-    assert_eq!(w.heard_of_chat("a"), ["1 (admin)", "3 UserMuted b"]);
+    assert_eq!(w.heard_of_chat("a"), ["1 (admin)", "1 RightsChanged true", "3 UserMuted b"]);
     assert_eq!(w.room.stats().current_users, 3);
 }
 
@@ -547,4 +547,23 @@ fn a_member_is_told_what_it_may_do_from_here_on() {
     );
     let root = ["0 (admin)", "2 (no admin)", "2 RightsChanged false", "4 (admin)", "4 RightsChanged true"];
     assert_eq!(w.heard_of_chat("root"), root);
+}
+
+#[test]
+fn what_began_after_an_erasure_is_not_forgotten() {
+    let w = World::new().tell(
+        "0 join root, 1 join a, 10 say a old, 20 leave a, 21 join a, 22 forget a of 20.5, 25 say a new",
+    );
+    assert_eq!(w.heard_of_chat("a"), ["25 Message 2 a: new"], "it stays");
+    let w = w.tell("26 join b after 7 0");
+    let again: Vec<_> = w.heard_of_chat("b");
+    assert_eq!(again, ["26 again Message 2 a: new"], "what it said before is gone");
+    let mut w = w.tell("27 forget a of 26");
+    assert_eq!(w.connection(3).last().map(String::as_str), Some("27 closed 4410 erased"));
+    // Of whom was erased before the room was opened here, it knows only what began since.
+    w.handle(Command::Forget { user_id: user("root"), erased_at: Timestamp::MIN });
+    assert_eq!(
+        w.tell("29 say root hi").heard_of_chat("root").last().map(String::as_str),
+        Some("29 Message 3 root (admin): hi")
+    );
 }

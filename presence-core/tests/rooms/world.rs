@@ -111,7 +111,11 @@ impl World {
                 ["close"] => Command::Close,
                 ["drain"] => Command::Drain,
                 ["lose"] => Command::Lose,
-                ["forget", name] => Command::Forget { user_id: user(name) },
+                ["forget", name] => Command::Forget { user_id: user(name), erased_at: at(self.millis) },
+                ["forget", name, "of", time] => {
+                    let millis = time.parse::<f64>().expect(step) * 1000.0;
+                    Command::Forget { user_id: user(name), erased_at: at(millis as u64) }
+                }
                 _ => panic!("{step}"),
             };
             self.handle(command);

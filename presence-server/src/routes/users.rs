@@ -63,7 +63,8 @@ pub(crate) async fn erase(
     // In a task of its own: a client that goes away leaves no room that knows the user still.
     let erasing = tokio::spawn(async move {
         let erasure = owner.beats().erase(&gone).await?;
-        owner.hub().forget(&gone).await;
+        // What began in the meantime goes too.
+        owner.hub().forget(&gone, owner.tracker().now()).await;
         Ok::<_, Problem>(erasure)
     });
     let erasure = erasing.await.map_err(|_| Problem::internal())??;

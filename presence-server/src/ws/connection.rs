@@ -63,7 +63,9 @@ pub(super) async fn serve(mut socket: Box<WebSocket>, joining: Joining, room: Ro
     let membership = Membership { connection, room: room.clone(), queue: Arc::clone(&queue) };
     let mut member = Member { queue, room, state, connection, user_id, until, beaten: None };
     let who = (member.user_id.clone(), nickname);
-    let over = match member.room.join(connection, who, seen, Arc::clone(&member.queue)).await {
+    // What is done once, or seldom, lies in a box that is there for as long: most of the time a member does nothing.
+    let join = Box::pin(member.room.join(connection, who, seen, Arc::clone(&member.queue)));
+    let over = match join.await {
         Ok(()) => {
             member.beat().await;
             member.talk(&mut socket).await
@@ -131,7 +133,7 @@ impl Member {
                     (heard, asked) = (Instant::now(), false);
                     let Some(message) = message else { return Over::Gone };
                     let heard = match message {
-                        Ok(message) => self.hear(socket, message).await,
+                        Ok(message) => Box::pin(self.hear(socket, message)).await,
                         Err(error) => Err(broken(error)),
                     };
                     if let Err(over) = heard {
@@ -228,9 +230,7 @@ impl Member {
             return;
         }
         self.beaten = Some(now);
-        // In a box, which is there while it is needed: most of the time a member does nothing.
-        let beat = Box::pin(self.state.beats().beat(Heartbeat::of_user(self.user_id.clone())));
-        match beat.await {
+        match Box::pin(self.state.beats().beat(Heartbeat::of_user(self.user_id.clone()))).await {
             Ok(taken) => self.state.metrics().heartbeats([Ok(&taken)]),
             Err(error) => tracing::debug!(%error, "a sign of life in a room is lost"),
         }

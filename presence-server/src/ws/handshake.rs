@@ -29,7 +29,7 @@ use crate::{
 const PROTOCOL: &str = "presence.v1";
 
 /// How much a socket buffers. The defaults of the library cost 133 KB a member, and two fifths of the speed.
-const READ_BUFFER: usize = 1024;
+const READ_BUFFER: usize = 512;
 const WRITE_BUFFER: usize = 16 * 1024;
 /// The longest frame, and message, in bytes: the 64 KiB of an administrator's message, and what JSON makes of them.
 const FRAME_BYTES: usize = 80 * 1024;

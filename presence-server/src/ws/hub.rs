@@ -1,8 +1,9 @@
 //! Which rooms are open here.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
+    ops::Bound::{Excluded, Unbounded},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,7 +12,9 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use presence_core::{Command, ConnectionId, Epoch, Opening, RoomId, Rooms, StoreError, UserId};
+use presence_core::{
+    Command, ConnectionId, Epoch, Opening, RoomId, Rooms, StoreError, Timestamp, Tracker, UserId,
+};
 use tokio::{sync::Mutex as TurnMutex, time::timeout};
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +22,10 @@ use super::room_task::{Overview, RoomHandle, RoomTask};
 
 /// How many rooms are settled at a time.
 const SETTLED: usize = 100;
+/// How many erasures are remembered before those are let go of that concern nobody here.
+const HEARD: usize = 10_000;
+/// How many users are looked at in one step, whether they were erased.
+const LOOKED_AT: usize = 1000;
 
 /// The rooms that are open in this process; cheap to clone. A room is opened when somebody asks for it.
 #[derive(Clone)]
@@ -33,6 +40,7 @@ struct Shared {
     /// it.
     opening: Mutex<HashMap<RoomId, Arc<TurnMutex<()>>>>,
     connections: AtomicU64,
+    erasures: Mutex<Erasures>,
     /// The tasks of rooms, and those of their members.
     tasks: TaskTracker,
     members: TaskTracker,
@@ -45,11 +53,43 @@ struct Open {
     is_over: bool,
 }
 
+/// What is known of erasures, which may happen on any node.
+#[derive(Default)]
+struct Erasures {
+    /// Whom the rooms here have forgotten, and as of when.
+    heard: HashMap<UserId, Timestamp>,
+    /// The last user who was looked at.
+    looked_at: Option<UserId>,
+}
+
 /// The place of a room among those that are open; it is given back however its task ends.
 struct Place {
     hub: Hub,
     id: RoomId,
     epoch: Epoch,
+}
+
+impl Erasures {
+    /// Those whose turn it is to be looked at, round and round.
+    fn next(&mut self, known: &BTreeSet<UserId>) -> Vec<UserId> {
+        if self.heard.len() > HEARD {
+            // Of whom no room knows any more, nothing is left to be forgotten.
+            self.heard.retain(|user, _| known.contains(user));
+        }
+        let after = self.looked_at.as_ref().map_or(Unbounded, Excluded);
+        let mut users: Vec<_> =
+            known.range::<UserId, _>((after, Unbounded)).take(LOOKED_AT).cloned().collect();
+        if users.len() < LOOKED_AT {
+            let more = known.iter().take(LOOKED_AT.min(known.len()) - users.len());
+            users.extend(more.cloned());
+        }
+        self.looked_at = users.last().cloned();
+        users
+    }
+
+    fn have_heard(&self, user: &UserId, erased_at: Timestamp) -> bool {
+        self.heard.get(user).is_some_and(|heard| *heard >= erased_at)
+    }
 }
 
 impl Place {
@@ -119,6 +159,7 @@ impl Hub {
                 open: Mutex::default(),
                 opening: Mutex::default(),
                 connections: AtomicU64::new(0),
+                erasures: Mutex::default(),
                 tasks: TaskTracker::new(),
                 members: TaskTracker::new(),
             }),
@@ -206,10 +247,36 @@ impl Hub {
     }
 
     /// Forgets what the rooms here know of a user who was erased.
-    pub(crate) async fn forget(&self, user: &UserId) {
+    pub(crate) async fn forget(&self, user: &UserId, erased_at: Timestamp) {
+        self.erasures().heard.insert(user.clone(), erased_at);
         let open: Vec<_> = self.lock().rooms.values().cloned().collect();
         // All at once: a room that waits for the store keeps no other from it.
-        join_all(open.iter().map(|room| room.ask(Command::Forget { user_id: user.clone() }))).await;
+        join_all(open.iter().map(|room| room.ask(Command::Forget { user_id: user.clone(), erased_at })))
+            .await;
+    }
+
+    /// Forgets users who were erased on other nodes. Looks at [a part](LOOKED_AT) of those whom the rooms here know; the
+    /// next call goes on.
+    ///
+    /// # Errors
+    ///
+    /// The store failed; looking again is safe.
+    pub(crate) async fn hear_erasures(&self, tracker: &Tracker) -> Result<(), StoreError> {
+        let open: Vec<_> = self.lock().rooms.values().cloned().collect();
+        let known = join_all(open.iter().map(RoomHandle::users)).await;
+        let known: BTreeSet<UserId> = known.into_iter().flatten().collect();
+        let users = self.erasures().next(&known);
+        for (user, erased_at) in users.iter().zip(tracker.erased_at(&users).await?) {
+            if let Some(erased_at) = erased_at.filter(|at| !self.erasures().have_heard(user, *at)) {
+                self.forget(user, erased_at).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn erasures(&self) -> MutexGuard<'_, Erasures> {
+        // Nothing under this lock panics half way.
+        self.shared.erasures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Prolongs the leases of the rooms here, and lets go of those that live elsewhere; says how many are here still.

@@ -50,6 +50,7 @@ enum Order {
     Join { connection: ConnectionId, user_id: UserId, nickname: Nickname, seen: Option<Position>, seat: Seat },
     Do(Command),
     Ask(Command, oneshot::Sender<Answer>),
+    Users(oneshot::Sender<Vec<UserId>>),
 }
 
 /// A member's queue, in the hands of its room. However the room lets go of it, the member is told: one that nobody speaks
@@ -128,6 +129,14 @@ impl RoomHandle {
             return Answer::Over;
         }
         answered.await.unwrap_or(Answer::Moved)
+    }
+
+    /// Whom it knows; nobody, where it is over.
+    pub(super) async fn users(&self) -> Vec<UserId> {
+        let (answer, answered) = oneshot::channel();
+        // Where the task has ended, nobody is known.
+        let _ = self.high.send(Order::Users(answer)).await;
+        answered.await.unwrap_or_default()
     }
 
     /// Takes a connection out that has ended, behind all that it sent. Waits for nothing, so that it can be said in a
@@ -277,6 +286,7 @@ impl RoomTask {
             Order::Do(Command::Lose) => self.lose(),
             Order::Do(command) => _ = self.handle(command),
             // Whoever asked may have gone.
+            Order::Users(answer) => _ = answer.send(self.room.users().cloned().collect()),
             Order::Ask(_, answer) if self.room.is_over() => _ = answer.send(Answer::Over),
             Order::Ask(command, answer) => {
                 let is_effective = self.handle(command);
