@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod heartbeat;
 pub(crate) mod metrics;
 pub(crate) mod online_history;
+mod parts;
 pub(crate) mod presence;
 pub(crate) mod room_history;
 pub(crate) mod rooms;

@@ -1,14 +1,24 @@
 //! `/management/sync`: what happened in rooms, for whoever keeps a copy.
 
-use axum::{Json, extract::State};
+use std::mem;
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
 use presence_core::{
-    ChatMessage, ChatText, Nickname, Pagination, Rejection, RoomHistory, RoomId, RoomSession, StoredRoom,
-    Timestamp, UserId, Window,
+    ChatMessage, ChatText, Error, Nickname, Page, Pagination, Rejection, RoomHistory, RoomId, RoomSession,
+    StoredRoom, Timestamp, UserId, Window,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::rooms::{Described, all, room_id};
+use super::{
+    parts::{Parts, parts},
+    rooms::{Described, all, room_id},
+};
 use crate::{
     AppState,
     extract::{Params, Segments},
@@ -19,6 +29,8 @@ use crate::{
 /// Messages, and sessions, of a page where nothing is said.
 const MESSAGES: u64 = 1000;
 const SESSIONS: u64 = 500;
+/// How many rooms are looked up at once.
+const ROOMS: usize = 100;
 
 /// Which page of a history.
 #[derive(Deserialize, IntoParams)]
@@ -251,23 +263,56 @@ pub(crate) struct Data {
     session_history: Vec<Stayed>,
 }
 
-/// Hands over all rooms that are open, each with the end of its histories. The histories have pages of their own.
+/// Hands over all rooms that are open, each with the end of its histories. The histories have pages of their own. An
+/// answer that breaks off is not whole: ask again.
 #[utoipa::path(
     get, path = "/management/sync", operation_id = "sync", tag = "rooms",
     responses((status = 200, description = "The rooms.", body = Vec<Data>)),
 )]
-pub(crate) async fn data(State(state): State<AppState>) -> Result<Json<Vec<Data>>, Problem> {
-    let mut data = Vec::new();
-    let rooms = state.hub().rooms();
-    let ever = Window::new(Timestamp::MIN, Timestamp::MAX)?;
-    for room in all(&state).await? {
+pub(crate) async fn data(State(state): State<AppState>) -> Result<Response, Problem> {
+    let first = state.hub().rooms().list(None, ROOMS).await?;
+    let (array, body) = parts();
+    tokio::spawn(hand_over(state, first, array));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Sends room after room, until the end, an error, or a reader who is gone: all at once they would not fit into memory.
+async fn hand_over(state: AppState, mut page: Page<StoredRoom, RoomId>, array: Parts) {
+    let mut before = b'[';
+    loop {
+        for room in page.items {
+            let room = match Data::read(&state, room).await {
+                Ok(room) => room,
+                Err(error) => return array.fail(error).await,
+            };
+            let mut part = vec![mem::replace(&mut before, b',')];
+            // Text and numbers always serialise.
+            part.extend(serde_json::to_vec(&room).unwrap_or_default());
+            if array.send(part).await.is_err() {
+                return;
+            }
+        }
+        let Some(after) = page.next else { break };
+        page = match state.hub().rooms().list(Some(&after), ROOMS).await {
+            Ok(page) => page,
+            Err(error) => return array.fail(error).await,
+        };
+    }
+    let end = if before == b'[' { b"[]".as_slice() } else { b"]" };
+    // Whoever asked may have gone.
+    let _ = array.send(end.into()).await;
+}
+
+impl Data {
+    async fn read(state: &AppState, room: StoredRoom) -> Result<Self, Error> {
+        let rooms = state.hub().rooms();
+        let ever = Window::new(Timestamp::MIN, Timestamp::MAX)?;
         let messages = rooms.messages(&room.id, ever, 1, MESSAGES).await?;
         let sessions = rooms.sessions(&room.id, ever, 1, SESSIONS).await?;
-        data.push(Data {
+        Ok(Self {
             chat_history: messages.into_iter().flat_map(|page| page.records).map(Said::from).collect(),
             session_history: sessions.into_iter().flat_map(|page| page.records).map(Stayed::from).collect(),
-            room: Described::new(&state, room),
-        });
+            room: Described::new(state, room),
+        })
     }
-    Ok(Json(data))
 }

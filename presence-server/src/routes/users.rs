@@ -2,19 +2,15 @@
 
 use axum::{
     Json,
-    body::Body,
     extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use http_body_util::StreamBody;
-use hyper::body::Frame;
 use presence_core::{Erasure, Place, Record, UserId};
 use serde::Serialize;
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
+use super::parts::{Parts, parts};
 use crate::{AppState, extract::PathUser, openapi::schemas, problem::Problem, routes::DURABILITY};
 
 /// How many records of an export are read at once.
@@ -97,15 +93,10 @@ pub(crate) async fn export(
     if first.items.is_empty() {
         return Err(super::status::unknown_user());
     }
-    // One page under way and one waiting: a slow reader holds no more.
-    let (lines, mut pages) = mpsc::channel(1);
+    let (lines, body) = parts();
     tokio::spawn(send(state, user, first.items, first.next, lines));
-    let stream = futures_util::stream::poll_fn(move |context| pages.poll_recv(context));
-    let body = Body::new(StreamBody::new(stream));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
-
-type Line = Result<Frame<Bytes>, std::io::Error>;
 
 /// Sends page after page, until the end, an error, or a reader who is gone.
 async fn send(
@@ -113,7 +104,7 @@ async fn send(
     user: UserId,
     mut records: Vec<Record>,
     mut next: Option<Place>,
-    lines: mpsc::Sender<Line>,
+    lines: Parts,
 ) {
     loop {
         let mut page = Vec::new();
@@ -122,17 +113,13 @@ async fn send(
             page.extend(serde_json::to_vec(record).unwrap_or_default());
             page.push(b'\n');
         }
-        if lines.send(Ok(Frame::data(page.into()))).await.is_err() {
+        if lines.send(page).await.is_err() {
             return;
         }
         let Some(place) = next else { return };
         match state.beats().export(&user, Some(place), PAGE).await {
             Ok(page) => (records, next) = (page.items, page.next),
-            Err(error) => {
-                // The answer has begun: all that is left is to break it off, so that nobody takes it for whole.
-                let _ = lines.send(Err(std::io::Error::other(error))).await;
-                return;
-            }
+            Err(error) => return lines.fail(error).await,
         }
     }
 }
