@@ -72,9 +72,12 @@ pub(crate) struct Overview {
     pub(crate) last_activity: Timestamp,
 }
 
-/// A room that is open here.
+/// A room that is open here; cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct RoomHandle {
+pub(crate) struct RoomHandle(Arc<Lanes>);
+
+#[derive(Debug)]
+struct Lanes {
     high: mpsc::Sender<Order>,
     low: mpsc::Sender<Order>,
     leaves: mpsc::UnboundedSender<ConnectionId>,
@@ -87,17 +90,17 @@ pub(crate) struct RoomHandle {
 pub(super) struct Ended;
 
 impl RoomHandle {
-    pub(super) const fn epoch(&self) -> Epoch {
-        self.epoch
+    pub(super) fn epoch(&self) -> Epoch {
+        self.0.epoch
     }
 
     /// How it is, to the last order that was obeyed.
     pub(crate) fn overview(&self) -> Overview {
-        *self.overview.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.overview.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.high.is_closed()
+        self.0.high.is_closed()
     }
 
     /// Asks to come in; the answer comes through the queue.
@@ -110,14 +113,14 @@ impl RoomHandle {
     ) -> Result<(), Ended> {
         let seat = Seat(queue);
         let order = Order::Join { connection, user_id, nickname, seen, seat };
-        self.low.send(order).await.map_err(|_| Ended)
+        self.0.low.send(order).await.map_err(|_| Ended)
     }
 
     /// Has a command carried out, when its turn comes.
     pub(super) async fn send(&self, command: Command) -> Result<(), Ended> {
         let lane = match command.priority() {
-            Priority::High => &self.high,
-            Priority::Low => &self.low,
+            Priority::High => &self.0.high,
+            Priority::Low => &self.0.low,
         };
         lane.send(Order::Do(command)).await.map_err(|_| Ended)
     }
@@ -125,7 +128,7 @@ impl RoomHandle {
     /// The same, and waits until what follows from it is stored.
     pub(crate) async fn ask(&self, command: Command) -> Answer {
         let (answer, answered) = oneshot::channel();
-        if self.high.send(Order::Ask(command, answer)).await.is_err() {
+        if self.0.high.send(Order::Ask(command, answer)).await.is_err() {
             return Answer::Over;
         }
         answered.await.unwrap_or(Answer::Moved)
@@ -135,7 +138,7 @@ impl RoomHandle {
     pub(super) async fn users(&self) -> Vec<UserId> {
         let (answer, answered) = oneshot::channel();
         // Where the task has ended, nobody is known.
-        let _ = self.high.send(Order::Users(answer)).await;
+        let _ = self.0.high.send(Order::Users(answer)).await;
         answered.await.unwrap_or_default()
     }
 
@@ -143,7 +146,7 @@ impl RoomHandle {
     /// drop.
     pub(super) fn leave(&self, connection: ConnectionId) {
         // Where the task has ended, everybody is out.
-        let _ = self.leaves.send(connection);
+        let _ = self.0.leaves.send(connection);
     }
 }
 
@@ -192,7 +195,8 @@ impl RoomTask {
         let (low, low_orders) = mpsc::channel(LANE);
         let (leaves, left) = mpsc::unbounded_channel();
         let overview = Arc::new(Mutex::new(overview(&room)));
-        let handle = RoomHandle { high, low, leaves, epoch: room.epoch(), overview: Arc::clone(&overview) };
+        let lanes = Lanes { high, low, leaves, epoch: room.epoch(), overview: Arc::clone(&overview) };
+        let handle = RoomHandle(Arc::new(lanes));
         let task = Self {
             room,
             rooms,

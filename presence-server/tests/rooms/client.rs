@@ -60,6 +60,7 @@ impl Client {
     /// The same over a connection of one's own.
     pub(crate) async fn over(mut stream: TcpStream, target: &str, headers: &str) -> (u16, String, Self) {
         let address = stream.peer_addr().expect("a peer");
+        stream.set_nodelay(true).expect("a socket");
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"

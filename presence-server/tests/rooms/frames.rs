@@ -1,7 +1,7 @@
 //! Frames as no client should send them: each costs its own connection at most, and no neighbour a word.
 
 use crate::{
-    client::{Client, frame},
+    client::{Client, Heard, frame},
     world::World,
 };
 
@@ -187,8 +187,8 @@ async fn a_frame_that_is_none_costs_its_own_connection_at_most() {
             let mut heard = String::new();
             while heard != format!(r#"{{"type":"Pong","payload":{{"timestamp":{number}}}}}"#) {
                 match client.hear().await {
-                    crate::client::Heard::Text(text) => heard = text,
-                    crate::client::Heard::Pong(_) | crate::client::Heard::Ping => {}
+                    Heard::Text(text) => heard = text,
+                    Heard::Pong(_) | Heard::Ping => {}
                     other => panic!("{name}: {other:?}"),
                 }
             }
@@ -200,4 +200,23 @@ async fn a_frame_that_is_none_costs_its_own_connection_at_most() {
     }
     neighbour.say(r#"{"type":"SendMessage","payload":{"content":"all well"}}"#).await;
     neighbour.until("all well").await;
+}
+
+#[tokio::test]
+async fn frames_that_come_byte_by_byte_are_the_same_frames() {
+    let world = World::start(World::quick());
+    let room = world.room(&[]).await;
+    let mut alice = Client::join(world.address, &room, "alice").await;
+    alice.until(r#""current_users":1"#).await;
+    let text = "{\"type\":\"SendMessage\",\"payload\":{\"content\":\"☃\"}}".as_bytes();
+    let cut = text.len() - 5; // inside the snowman
+    for byte in [frame(0x01, &text[..cut]), frame(0x89, b"now"), frame(0x80, &text[cut..])].concat() {
+        alice.send(&[byte]).await;
+    }
+    assert_eq!(alice.hear().await, Heard::Pong(b"now".to_vec()));
+    alice.until("☃").await;
+    for byte in frame(0x88, &1000_u16.to_be_bytes()) {
+        alice.send(&[byte]).await;
+    }
+    assert_eq!(alice.rest().await.1, Some(1000));
 }
