@@ -2,6 +2,7 @@
 
 pub mod load;
 pub mod process;
+pub mod room;
 pub mod server;
 pub mod table;
 

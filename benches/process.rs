@@ -23,3 +23,9 @@ pub fn resident(pid: u32) -> Option<u64> {
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     kib.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
+
+/// How many descriptors a process has open; `None` where there is no such process, or no `/proc`.
+#[must_use]
+pub fn descriptors(pid: u32) -> Option<usize> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}

@@ -13,6 +13,9 @@ use tempfile::TempDir;
 
 use crate::process;
 
+/// What its operators show.
+pub const ADMIN_KEY: &str = "f3b9Qd7sKx2LmPz8RwTy5VnCh4Ag6JeU";
+
 /// What is started.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Program {
@@ -28,6 +31,8 @@ pub enum Program {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    /// How it was started.
+    command: Command,
     /// Where it listens.
     pub address: SocketAddr,
     /// Where it works; removed with it.
@@ -67,25 +72,35 @@ impl Server {
         Self::run(command, tempfile::tempdir()?)
     }
 
+    /// Starts a program of somebody else's on `core`. It says "listening on http://ADDRESS" on its standard error.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, or ends.
+    pub fn other(program: &Path, arguments: &[&str], core: &str) -> io::Result<Self> {
+        let mut command = on_core(program, core);
+        command.args(arguments);
+        Self::run(command, tempfile::tempdir()?)
+    }
+
     fn run(mut command: Command, folder: TempDir) -> io::Result<Self> {
-        command.env("BIND_ADDRESS", "127.0.0.1:0").env("ACCESS_LOG", "0");
-        let mut child = command.current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        let log = child.stderr.take().ok_or_else(|| io::Error::other("no standard error"))?;
-        let mut lines = BufReader::new(log).lines();
-        let mut said = String::new();
-        let address = loop {
-            let Some(line) = lines.next().transpose()? else {
-                child.wait()?;
-                return Err(io::Error::other(format!("the program ended: {said}")));
-            };
-            if let Some(address) = listening_on(&line) {
-                break address;
-            }
-            said = line;
-        };
-        // A pipe that nobody reads would stop the server one day.
-        thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, address, _folder: folder })
+        command.env("BIND_ADDRESS", "127.0.0.1:0").env("ACCESS_LOG", "0").env("ADMIN_API_KEY", ADMIN_KEY);
+        command.current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::piped());
+        let (child, address) = listening(&mut command)?;
+        Ok(Self { child, command, address, _folder: folder })
+    }
+
+    /// Kills it, and starts it again on what it left behind, at the same address.
+    ///
+    /// # Errors
+    ///
+    /// It does not begin again.
+    pub fn kill_and_start(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.command.env("BIND_ADDRESS", self.address.to_string());
+        (self.child, self.address) = listening(&mut self.command)?;
+        Ok(())
     }
 
     /// The number of its process.
@@ -107,6 +122,27 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts a program, and waits until it says where it listens.
+fn listening(command: &mut Command) -> io::Result<(Child, SocketAddr)> {
+    let mut child = command.spawn()?;
+    let log = child.stderr.take().ok_or_else(|| io::Error::other("no standard error"))?;
+    let mut lines = BufReader::new(log).lines();
+    let mut said = String::new();
+    let address = loop {
+        let Some(line) = lines.next().transpose()? else {
+            child.wait()?;
+            return Err(io::Error::other(format!("the program ended: {said}")));
+        };
+        if let Some(address) = listening_on(&line) {
+            break address;
+        }
+        said = line;
+    };
+    // A pipe that nobody reads would stop the server one day.
+    thread::spawn(move || lines.for_each(drop));
+    Ok((child, address))
 }
 
 fn listening_on(line: &str) -> Option<SocketAddr> {
