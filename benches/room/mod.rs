@@ -14,8 +14,8 @@ use tokio::{
 
 pub use self::frames::{Kind, masked, whole};
 
-/// How many members may come from one address: it has as many ports.
-const EACH: u64 = 20_000;
+/// From how many addresses members come. Each has 28,000 ports, and a port rests for a minute.
+const ADDRESSES: u64 = 100;
 
 /// A WebSocket of a client.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Member {
     /// The server is not there, or refuses.
     pub async fn connect(address: SocketAddr, target: &str, number: u64) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 1, 1)) + (number / EACH) as u32);
+        let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 1, 1)) + (number % ADDRESSES) as u32);
         socket.bind((IpAddr::from(from), 0).into())?;
         let mut stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;

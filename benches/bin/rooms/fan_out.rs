@@ -99,13 +99,13 @@ impl Side {
         masked(Kind::Text, text.as_bytes())
     }
 
-    async fn join(self, server: &Server, room: &str, user: &str) -> io::Result<Member> {
+    async fn join(self, server: &Server, room: &str, user: &str, number: u64) -> io::Result<Member> {
         let target = match self {
             Self::Ours => format!("/ws/rooms/{room}?user_id={user}&nickname={user}"),
             Self::Ws => "/".to_owned(),
             Self::SocketIo | Self::Socketioxide => "/socket.io/?EIO=4&transport=websocket".to_owned(),
         };
-        let mut member = Member::connect(server.address, &target, 0).await?;
+        let mut member = Member::connect(server.address, &target, number).await?;
         if self == Self::Ours {
             member.hear("WelcomeInfo").await?;
         }
@@ -214,12 +214,12 @@ fn measure(side: Side) -> io::Result<Vec<Figures>> {
         for window in WINDOWS {
             let said = Arc::new(Said::new());
             let mut listeners = JoinSet::new();
-            for number in 0..MEMBERS {
-                let member = side.join(&server, &id, &format!("member-{number}")).await?;
+            for number in 0..MEMBERS as u64 {
+                let member = side.join(&server, &id, &format!("member-{number}"), number).await?;
                 listeners.spawn(listen(member.stream, Arc::clone(&said)));
             }
             // It hears itself, and that is not counted.
-            let speaker = side.join(&server, &id, "speaker").await?.stream;
+            let speaker = side.join(&server, &id, "speaker", 0).await?.stream;
             let (mut hearing, mut speaking) = speaker.into_split();
             let echo = tokio::spawn(async move {
                 let mut buffer = [0; 8192];
