@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    Durability, SealReason,
+    Durability, Reserve, SealReason, WhenFull,
     fs::{File, FileSystem, remove_if_there, replace},
     host::Now,
     ledger::{Segment, Shared},
@@ -52,7 +52,7 @@ pub(crate) struct Appender<F: FileSystem> {
     /// What was answered and is not on disk. Only [`Durability::Process`] has it.
     unsynced: Unsynced,
     retry_at: Duration,
-    has_sealed: bool,
+    has_changed: bool,
 }
 
 #[derive(Debug)]
@@ -96,15 +96,14 @@ impl<F: FileSystem> Appender<F> {
             active: None,
             unsynced: Unsynced::default(),
             retry_at: Duration::ZERO,
-            has_sealed: false,
+            has_changed: false,
         }
     }
 
     /// Writes what some callers brought, all of it under one flush of the disk, and answers each in order. A failure
     /// is the answer of all whose events it would have been.
     pub(crate) fn append(&mut self, group: &[&Encoded], now: Now) -> Vec<Result<Appended, Arc<io::Error>>> {
-        let room = self.shared.config.max_bytes.saturating_sub(self.shared.lock().pending_bytes());
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
         let mut lines = Vec::with_capacity(group.iter().map(|encoded| encoded.bytes.len()).sum());
         let (mut events, mut dropped) = (0, 0);
         let mut answers: Vec<_> = Vec::with_capacity(group.len());
@@ -117,10 +116,13 @@ impl<F: FileSystem> Appender<F> {
             answers.push(Ok(Appended { enqueued, dropped: encoded.ends.len() - enqueued }));
         }
         if events > 0 {
-            let written = self.write(&lines, events, now);
-            self.shared.set_failing(written.is_err());
+            let written = self.check_space(lines.len() as u64).and_then(|()| {
+                let written = self.write(&lines, events, now);
+                self.shared.set_failing(written.is_err());
+                written.map_err(|error| self.shared.fault("write", error))
+            });
             if let Err(error) = written {
-                let error = Arc::new(self.shared.fault("write", error));
+                let error = Arc::new(error);
                 self.shared.failed(events);
                 for answer in &mut answers {
                     if matches!(answer, Ok(appended) if appended.enqueued > 0) {
@@ -133,6 +135,7 @@ impl<F: FileSystem> Appender<F> {
         if dropped > 0 {
             self.shared.dropped(dropped);
         }
+        self.has_changed |= self.shared.make_room();
         let config = &self.shared.config;
         let is_full =
             |active: &Active<_>| active.events >= config.batch_size as u64 || active.good >= SEGMENT_BYTES;
@@ -141,6 +144,31 @@ impl<F: FileSystem> Appender<F> {
             let _ = self.seal_or_retry(SealReason::BatchSize, now);
         }
         answers
+    }
+
+    /// How many bytes may be written.
+    fn room(&self) -> u64 {
+        let (config, ledger) = (&self.shared.config, self.shared.lock());
+        let stays = match config.when_full {
+            WhenFull::DropNewest => ledger.pending_bytes(),
+            // Whatever is sealed can go.
+            WhenFull::DropOldest => ledger.active_bytes,
+        };
+        config.max_bytes.saturating_sub(stays)
+    }
+
+    /// Refuses what would take of the disk's reserve.
+    fn check_space(&self, bytes: u64) -> io::Result<()> {
+        let reserve = self.shared.config.reserve;
+        if reserve == Reserve::NONE {
+            return Ok(());
+        }
+        // A file system that cannot say it refuses by itself.
+        let space = self.fs.space().map_err(|error| self.shared.fault("space", error)).ok().flatten();
+        if reserve.is_kept(space, bytes) {
+            return Ok(());
+        }
+        Err(io::Error::new(ErrorKind::StorageFull, "less of the disk is free than its reserve"))
     }
 
     /// Does what the time asks for.
@@ -177,14 +205,19 @@ impl<F: FileSystem> Appender<F> {
         sealed.map_err(Arc::new)
     }
 
-    /// Whether a file was sealed since this was asked last.
-    pub(crate) const fn take_sealed(&mut self) -> bool {
-        std::mem::replace(&mut self.has_sealed, false)
+    /// Whether a file was sealed, or has to go, since this was asked last.
+    pub(crate) const fn take_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.has_changed, false)
     }
 
     fn flush_at(&self) -> Option<Duration> {
         let active = self.active.as_ref().filter(|active| active.events > 0)?;
         Some(active.first_at.saturating_add(self.shared.config.flush_interval))
+    }
+
+    /// Until when what is sealed now is kept.
+    fn expires_at(&self, now: Now) -> Duration {
+        now.tick.saturating_add(self.shared.config.retention)
     }
 
     fn put_off(&mut self, has_failed: bool, now: Now) {
@@ -231,9 +264,9 @@ impl<F: FileSystem> Appender<F> {
             let _ = self.fs.remove(&id.sealed());
             return Err(error);
         }
-        self.has_sealed = true;
+        self.has_changed = true;
         self.shared.wrote(lines.len() as u64, events);
-        let segment = Segment { bytes: lines.len() as u64, events, lines: Some(events) };
+        let segment = Segment::new(lines.len() as u64, events, Some(events), self.expires_at(now));
         self.shared.sealed(Some((id, segment, SealReason::BatchSize)), (0, 0));
         Ok(())
     }
@@ -311,6 +344,7 @@ impl<F: FileSystem> Appender<F> {
             Unsynced { bytes, events, is_owed: true, .. } => (bytes.len() as u64, *events),
             _ => (0, 0),
         };
+        let expires_at = self.expires_at(now);
         let Some(active) = &mut self.active else { return Ok(()) };
         if active.good == 0 {
             remove_if_there(&*self.fs, ACTIVE)?;
@@ -335,9 +369,9 @@ impl<F: FileSystem> Appender<F> {
         self.fs.sync()?;
         let bytes = if active.is_broken { active.file.len().unwrap_or(active.good) } else { active.good };
         let lines = (!active.is_broken).then_some(active.events);
-        let segment = Segment { bytes, events: active.events, lines };
+        let segment = Segment::new(bytes, active.events, lines, expires_at);
         self.active = None;
-        self.has_sealed = true;
+        self.has_changed = true;
         self.shared.sealed(Some((id, segment, reason)), owed);
         Ok(())
     }

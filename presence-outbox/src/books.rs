@@ -35,6 +35,8 @@ pub struct Books {
     pub removed_files: u64,
     /// Whether the last attempt to write failed. The next one may succeed; nobody has to do anything here.
     pub is_failing: bool,
+    /// Whether less of the disk is free than its reserve, when this was asked: until that is over events are refused.
+    pub is_short_of_space: bool,
 }
 
 /// What one sink has had.
@@ -55,13 +57,17 @@ pub struct SinkBooks {
     pub quarantined: u64,
     /// Lines with nothing in them.
     pub blank: u64,
+    /// Events that it had not had when their time was over.
+    pub expired: u64,
+    /// Events that it had not had when room was made for newer ones.
+    pub evicted: u64,
     /// How often it failed in a row.
     pub failures: u32,
 }
 
 impl Books {
     /// Whether, for each sink, what it was to have is what it had and what waits:
-    /// `found + enqueued = pending + delivered + dead + quarantined + blank`.
+    /// `found + enqueued = pending + delivered + dead + quarantined + blank + expired + evicted`.
     #[must_use]
     pub fn balance(&self) -> bool {
         self.sinks.iter().all(|sink| sink.balances(self.enqueued))
@@ -73,6 +79,6 @@ impl SinkBooks {
     #[must_use]
     pub const fn balances(&self, enqueued: u64) -> bool {
         let settled = self.delivered + self.dead + self.quarantined + self.blank;
-        self.found + enqueued == self.pending + settled
+        self.found + enqueued == self.pending + settled + self.expired + self.evicted
     }
 }

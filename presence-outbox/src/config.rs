@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Backoff, Telemetry, telemetry::Silence};
+use crate::{Backoff, Reserve, Telemetry, telemetry::Silence};
 
 /// When an event counts as enqueued.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -13,6 +13,17 @@ pub enum Durability {
     Fsync,
     /// Once the operating system has it: it survives the end of the process; a power failure takes the last 200 ms.
     Process,
+}
+
+/// What gives way where more bytes would wait than may.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum WhenFull {
+    /// The new event, which is answered with [`Enqueued::Dropped`](crate::Enqueued::Dropped).
+    #[default]
+    DropNewest,
+    /// The oldest sealed files, as many as it takes, whoever has not had them; each event is counted. A file of which
+    /// a batch is out is removed once that is settled.
+    DropOldest,
 }
 
 /// What an outbox is made of.
@@ -41,8 +52,11 @@ pub struct OutboxConfig {
     pub(crate) max_event_bytes: usize,
     pub(crate) max_kept_bytes: u64,
     pub(crate) refusals: u32,
+    pub(crate) reserve: Reserve,
+    pub(crate) retention: Duration,
     pub(crate) sinks: Vec<SinkName>,
     pub(crate) telemetry: Arc<dyn Telemetry>,
+    pub(crate) when_full: WhenFull,
 }
 
 impl OutboxConfig {
@@ -61,8 +75,11 @@ impl OutboxConfig {
             max_event_bytes: 256 << 10,
             max_kept_bytes: 64 << 20,
             refusals: 1,
+            reserve: Reserve::default(),
+            retention: Duration::from_secs(72 * 3600),
             sinks: Vec::new(),
             telemetry: Arc::new(Silence),
+            when_full: WhenFull::DropNewest,
         }
     }
 
@@ -88,10 +105,34 @@ impl OutboxConfig {
         self
     }
 
-    /// How many bytes may wait to be delivered; an event beyond is dropped. Default 256 MiB.
+    /// How many bytes may wait to be delivered; beyond, [`WhenFull`] says which event is dropped. Default 256 MiB.
     #[must_use]
     pub const fn max_bytes(mut self, max_bytes: u64) -> Self {
         self.max_bytes = max_bytes;
+        self
+    }
+
+    /// What gives way where more would wait than may. Default [`WhenFull::DropNewest`].
+    #[must_use]
+    pub const fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// How much of the disk has to stay free. An event that would take of it is refused, and may be enqueued once there
+    /// is room again. Default 64 MiB and at least 2 % of the disk. Only looked at on Unix.
+    #[must_use]
+    pub const fn reserve(mut self, reserve: Reserve) -> Self {
+        self.reserve = reserve;
+        self
+    }
+
+    /// How long a sealed file waits for its sinks; then it is removed, and what each of them has not had is counted.
+    /// A clock that steps while the process lives changes nothing; at the start the clock decides how old the files
+    /// are that are there. Default 72 h; [`Duration::MAX`] is for ever.
+    #[must_use]
+    pub const fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
         self
     }
 

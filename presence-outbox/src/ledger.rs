@@ -4,14 +4,15 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use crate::{
-    OutboxConfig, SealReason, Signal,
+    OutboxConfig, SealReason, Signal, WhenFull,
     host::Now,
     random::Random,
     segment::SegmentId,
-    telemetry::{DropReason, Telemetry},
+    telemetry::{DiscardReason, DropReason, Telemetry},
 };
 
 /// A sealed file.
@@ -22,6 +23,33 @@ pub(crate) struct Segment {
     pub(crate) events: u64,
     /// `None` until somebody has counted: at the start no file is read.
     pub(crate) lines: Option<u64>,
+    /// Until then it waits for its sinks. A file never expires before an older one.
+    pub(crate) expires_at: Duration,
+    /// Whether it has to make room: its bytes count no more, and nobody gets anything of it. An older one has to, too.
+    pub(crate) is_condemned: bool,
+}
+
+impl Segment {
+    /// A file that waits until `expires_at`.
+    pub(crate) const fn new(bytes: u64, events: u64, lines: Option<u64>, expires_at: Duration) -> Self {
+        Self { bytes, events, lines, expires_at, is_condemned: false }
+    }
+
+    /// Why nobody gets anything of it any more, if so.
+    pub(crate) fn is_over(&self, now: Now) -> Option<DiscardReason> {
+        let is_expired = self.expires_at <= now.tick;
+        self.is_condemned
+            .then_some(DiscardReason::MaxBytes)
+            .or_else(|| is_expired.then_some(DiscardReason::Retention))
+    }
+}
+
+/// When a file that was sealed at `micros` is over, where files are kept for `retention`. The clock on the wall is
+/// asked this once. A time that no clock of ours could have told says nothing: such a file counts as new.
+pub(crate) fn expiry(micros: u64, now: Now, retention: Duration) -> Duration {
+    const YEAR_2020: u64 = 1_577_836_800_000_000;
+    let age = if micros < YEAR_2020 { 0 } else { now.micros.saturating_sub(micros) };
+    now.tick.saturating_add(retention.saturating_sub(Duration::from_micros(age)))
 }
 
 /// The sealed files, the bytes that wait, and what was counted since the start.
@@ -76,9 +104,24 @@ impl Ledger {
     }
 
     fn remove(&mut self, id: SegmentId) {
-        if let Some(segment) = self.segments.remove(&id) {
+        if let Some(segment) = self.segments.remove(&id).filter(|segment| !segment.is_condemned) {
             self.sealed_bytes = self.sealed_bytes.saturating_sub(segment.bytes);
         }
+    }
+
+    /// Condemns the oldest files, until no more than `max_bytes` wait; whether any was.
+    fn condemn(&mut self, max_bytes: u64) -> bool {
+        let mut pending = self.pending_bytes();
+        let before = pending;
+        for segment in self.segments.values_mut().filter(|segment| !segment.is_condemned) {
+            if pending <= max_bytes {
+                break;
+            }
+            segment.is_condemned = true;
+            pending = pending.saturating_sub(segment.bytes);
+            self.sealed_bytes = self.sealed_bytes.saturating_sub(segment.bytes);
+        }
+        pending < before
     }
 }
 
@@ -138,6 +181,16 @@ impl Shared {
         let mut ledger = self.lock();
         ledger.dropped = ledger.dropped.saturating_add(events);
         self.tell(&Signal::Dropped { reason: DropReason::MaxBytes, events });
+    }
+
+    /// Makes room for what was written, where that is what a full outbox does; whether anything has to go.
+    pub(crate) fn make_room(&self) -> bool {
+        let mut ledger = self.lock();
+        let is_less = self.config.when_full == WhenFull::DropOldest && ledger.condemn(self.config.max_bytes);
+        if is_less {
+            self.tell(&Signal::PendingBytes(ledger.pending_bytes()));
+        }
+        is_less
     }
 
     pub(crate) fn failed(&self, events: u64) {

@@ -21,6 +21,7 @@ mod reader;
 mod record;
 mod recovery;
 mod relay;
+mod reserve;
 mod retry;
 mod segment;
 mod sink;
@@ -33,11 +34,12 @@ mod simulation;
 
 pub use {
     books::{Books, SinkBooks},
-    config::{Durability, InvalidSinkName, OutboxConfig, SinkName},
+    config::{Durability, InvalidSinkName, OutboxConfig, SinkName, WhenFull},
     error::{Closed, EnqueueError, OpenError, SinkError},
     outbox::{Enqueued, EnqueuedMany, Outbox},
+    reserve::Reserve,
     retry::Backoff,
     sink::{Batch, Deliver, DeliveryError, FlushError, Sink},
-    telemetry::{DropReason, SealReason, Signal, Telemetry},
+    telemetry::{DiscardReason, DropReason, SealReason, Signal, Telemetry},
     tracking_event::TrackingEvent,
 };

@@ -35,6 +35,8 @@ pub(crate) struct Settled {
     pub(crate) dead: u64,
     pub(crate) quarantined: u64,
     pub(crate) blank: u64,
+    pub(crate) expired: u64,
+    pub(crate) evicted: u64,
 }
 
 /// A batch that is out.
@@ -90,9 +92,9 @@ impl Sink {
     pub(crate) fn next(&mut self, shared: &Shared, now: Now) -> Option<SegmentId> {
         let ledger = shared.lock();
         let mut is_first = true;
-        for id in ledger.segments.range(self.floor..).map(|(id, _)| *id) {
+        for (&id, segment) in ledger.segments.range(self.floor..) {
             let progress = self.progress.get(&id).copied().unwrap_or_default();
-            if progress.is_done {
+            if progress.is_done || segment.is_over(now).is_some() {
                 continue;
             }
             if is_first {

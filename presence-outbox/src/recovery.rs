@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    time::Duration,
 };
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     fs::{Entry, File, FileSystem, remove_if_there, replace},
     host::Now,
     kept::Kept,
-    ledger::{Ledger, Segment},
+    ledger::{Ledger, Segment, expiry},
     lines::Lines,
     quarantine::copy_range,
     random::Random,
@@ -45,7 +46,7 @@ pub(crate) fn recover<F: FileSystem>(
     for Entry { name, len } in &entries {
         match Name::of(name) {
             Name::Temporary => remove_if_there(fs, name)?,
-            Name::Sealed(id) => drop(segments.insert(id, Segment { bytes: *len, events: 0, lines: None })),
+            Name::Sealed(id) => drop(segments.insert(id, found(*len))),
             Name::SealedElsewhere(micros) => elsewhere.push((micros, name, *len)),
             named @ (Name::Corrupt { .. } | Name::Dead(_)) => kept.put(named.micros(), name.clone(), *len),
             Name::Active | Name::Cursor { .. } | Name::Foreign => {}
@@ -59,7 +60,7 @@ pub(crate) fn recover<F: FileSystem>(
         last = Some(micros);
         let id = SegmentId::new(micros, random.uuid());
         fs.rename(name, &id.sealed())?;
-        segments.insert(id, Segment { bytes, events: 0, lines: None });
+        segments.insert(id, found(bytes));
     }
     if last.is_some() {
         fs.sync()?;
@@ -70,9 +71,20 @@ pub(crate) fn recover<F: FileSystem>(
     {
         segments.insert(id, segment);
     }
+    let mut last = Duration::ZERO;
+    for (id, segment) in &mut segments {
+        // None before an older one, whatever their names say.
+        last = last.max(expiry(id.micros, now, config.retention));
+        segment.expires_at = last;
+    }
     let ledger = ledger.with(segments);
     let cursors = load_cursors(fs, config, &entries, &ledger)?;
     Ok(Recovered { ledger, kept, cursors })
+}
+
+/// A file that nobody has looked into.
+const fn found(bytes: u64) -> Segment {
+    Segment::new(bytes, 0, None, Duration::MAX)
 }
 
 /// Seals the file that was being written, up to its last whole event; what is behind that goes to quarantine, unless
@@ -123,7 +135,7 @@ fn settle_active<F: FileSystem>(
     fs.rename(ACTIVE, &id.sealed())?;
     fs.sync()?;
     config.telemetry.tell(&Signal::Sealed { reason: SealReason::Startup });
-    Ok(Some((id, Segment { bytes: good.offset, events: 0, lines: Some(good.lines) })))
+    Ok(Some((id, Segment { lines: Some(good.lines), ..found(good.offset) })))
 }
 
 /// A number of what is in a file from `offset` on, so that the same rest gets the same name; `None` if there is

@@ -16,9 +16,11 @@ use std::{
     time::Duration,
 };
 
+mod discard;
+mod report;
+
 use crate::{
     Signal,
-    books::{Books, SinkBooks},
     cursor::Cursor,
     dead::{self, Refusal},
     fs::{File, FileSystem, remove_if_there},
@@ -26,7 +28,7 @@ use crate::{
     kept::Kept,
     ledger::Shared,
     lines::{Lines, count},
-    progress::{Held, Mark, Settled, Sink},
+    progress::{Held, Mark, Sink},
     quarantine::copy_bad,
     random::Random,
     record::{Record, decode},
@@ -197,8 +199,9 @@ impl<F: FileSystem> Relay<F> {
         Some(sink.not_before).filter(later).or_else(|| retries.filter(later).min())
     }
 
-    /// Does a piece of what is to be done at some time: counts a file, or removes one. Whether there is more to count.
+    /// Does a piece of what is to be done at some time: counts a file, or removes one. Whether there is more to do now.
     pub(crate) fn maintain(&mut self, now: Now) -> bool {
+        let has_more = self.discard_next(now);
         if now.tick >= self.leftover_at
             && let Some(id) = self.leftover.pop_first()
         {
@@ -208,55 +211,13 @@ impl<F: FileSystem> Relay<F> {
             // One that cannot be read now is counted when it is claimed.
             let _ = self.count(id);
         }
-        !self.uncounted.is_empty()
+        has_more || !self.uncounted.is_empty()
     }
 
     /// When [`Relay::maintain`] has something to do again.
     pub(crate) fn maintain_at(&self) -> Option<Duration> {
-        (!self.leftover.is_empty()).then_some(self.leftover_at)
-    }
-
-    /// What has become of everything.
-    pub(crate) fn books(&self) -> Books {
-        let ledger = self.shared.lock();
-        let uncounted = ledger.segments.values().filter(|segment| segment.lines.is_none()).count();
-        let sinks = self.sinks.iter().map(|sink| {
-            let waits = |(id, segment): (&SegmentId, &crate::ledger::Segment)| {
-                let progress = sink.progress.get(id).copied().unwrap_or_default();
-                // One that is done and not removed yet has nothing more for anybody.
-                if progress.is_done {
-                    0
-                } else {
-                    segment.lines.unwrap_or(segment.events).saturating_sub(progress.cursor.lines)
-                }
-            };
-            let Settled { found, delivered, dead, quarantined, blank } = sink.settled;
-            SinkBooks {
-                sink: sink.name.clone(),
-                found,
-                pending: ledger.segments.iter().map(waits).sum::<u64>() + ledger.active_events,
-                delivered,
-                dead,
-                quarantined,
-                blank,
-                failures: sink.failures,
-            }
-        });
-        Books {
-            sinks: sinks.collect(),
-            enqueued: ledger.enqueued,
-            dropped: ledger.dropped,
-            failed: ledger.failed,
-            pending_bytes: ledger.pending_bytes(),
-            pending_files: ledger.segments.len() as u64,
-            uncounted_files: uncounted as u64,
-            oldest_micros: ledger.segments.keys().next().map(|id| id.micros),
-            corrupt_files: self.corrupt_files,
-            kept_files: self.kept.files(),
-            kept_bytes: self.kept.bytes(),
-            removed_files: self.removed_files,
-            is_failing: ledger.is_failing,
-        }
+        let leftover = (!self.leftover.is_empty()).then_some(self.leftover_at);
+        leftover.into_iter().chain(self.discard_at()).min()
     }
 
     fn take_held(&mut self, sink: usize, id: u64) -> Option<(&mut Sink, Held)> {

@@ -5,8 +5,10 @@
 
 mod check;
 mod crash;
+mod discards;
 mod disk;
 mod faults;
+mod life;
 mod script;
 
 use std::time::Duration;
@@ -16,7 +18,7 @@ use crash::Policy;
 use disk::{SimDisk, SimFs};
 use script::{Life, Luck};
 
-use crate::{Durability, OutboxConfig, SinkName, random::Random};
+use crate::{Durability, OutboxConfig, SinkName, WhenFull, random::Random};
 
 /// Operations of one life.
 const OPERATIONS: usize = 400;
@@ -28,12 +30,12 @@ fn config(durability: Durability) -> OutboxConfig {
 }
 
 /// Lives one life after the other, and looks at what every crash would leave, until so many states were looked at.
-fn crash_everywhere(durability: Durability, luck: Luck, oath: Oath, wanted: usize) {
-    let (mut states, mut lives) = (0, 0);
+fn crash_everywhere(config: &OutboxConfig, luck: Luck, oath: Oath, wanted: usize) {
+    let (mut states, mut lives, mut dead, mut discarded) = (0, 0, 0, 0);
     while states < wanted {
         lives += 1;
         let disk = SimDisk::new();
-        let mut life = Life::new(&disk, config(durability), luck, lives);
+        let mut life = Life::new(&disk, config.clone(), luck, lives);
         let known = life.known();
         let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         disk.watch({
@@ -47,10 +49,14 @@ fn crash_everywhere(durability: Durability, luck: Luck, oath: Oath, wanted: usiz
         });
         (0..OPERATIONS).for_each(|_| life.operation());
         disk.watch(|_| {});
-        life.end();
+        for sink in life.end().sinks {
+            dead += sink.dead;
+            discarded += sink.expired + sink.evicted;
+        }
         states += count.load(std::sync::atomic::Ordering::Relaxed);
     }
-    println!("{states} crash states of {lives} lives");
+    println!("{states} crash states of {lives} lives: {dead} dead letters, {discarded} events discarded");
+    assert!(discarded > 0 && (dead > 0 || lives < 5), "every way out was taken");
 }
 
 /// At least so many states, or `share` parts in ten of as many as were asked for.
@@ -61,17 +67,23 @@ fn wanted(states: usize, share: usize) -> usize {
 
 #[test]
 fn no_crash_loses_invents_or_repeats_more_than_a_batch() {
-    crash_everywhere(Durability::Fsync, Luck::Good, Oath::All, wanted(50_000, 8));
+    crash_everywhere(&config(Durability::Fsync), Luck::Good, Oath::All, wanted(50_000, 7));
 }
 
 #[test]
 fn no_crash_after_faults_of_the_disk_loses_what_was_answered() {
-    crash_everywhere(Durability::Fsync, Luck::Bad, Oath::NothingLost, wanted(10_000, 1));
+    crash_everywhere(&config(Durability::Fsync), Luck::Bad, Oath::NothingLost, wanted(10_000, 1));
 }
 
 #[test]
 fn the_end_of_a_process_loses_nothing_where_the_operating_system_is_trusted() {
-    crash_everywhere(Durability::Process, Luck::Good, Oath::UnlessPowerFails, wanted(10_000, 1));
+    crash_everywhere(&config(Durability::Process), Luck::Good, Oath::UnlessPowerFails, wanted(10_000, 1));
+}
+
+#[test]
+fn no_crash_loses_what_need_not_make_room() {
+    let config = config(Durability::Fsync).max_bytes(2000).when_full(WhenFull::DropOldest);
+    crash_everywhere(&config, Luck::Good, Oath::All, wanted(10_000, 1));
 }
 
 #[test]

@@ -57,6 +57,15 @@ pub enum Signal<'a> {
         /// How many.
         events: u64,
     },
+    /// A sealed file was removed before a sink had all of it.
+    Discarded {
+        /// Who misses them.
+        sink: &'a SinkName,
+        /// Why.
+        reason: DiscardReason,
+        /// How many events.
+        events: u64,
+    },
     /// The active file was sealed.
     Sealed {
         /// Why.
@@ -112,6 +121,27 @@ impl DropReason {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::MaxBytes => "max_bytes",
+        }
+    }
+}
+
+/// Why a file was removed before all had it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DiscardReason {
+    /// It waited for longer than files are kept.
+    Retention,
+    /// It made room for newer events: see [`WhenFull::DropOldest`](crate::WhenFull::DropOldest).
+    MaxBytes,
+}
+
+impl DiscardReason {
+    /// As metrics name it: `retention` or `max_bytes`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retention => "retention",
             Self::MaxBytes => "max_bytes",
         }
     }

@@ -71,7 +71,7 @@ pub(crate) fn run<F: FileSystem>(
     mut appender: Appender<F>,
     tasks: &Queue<Task>,
     clock: HostClock,
-    has_sealed: impl Fn(),
+    has_changed: impl Fn(),
 ) {
     let _last = Abandon(tasks);
     loop {
@@ -80,13 +80,13 @@ pub(crate) fn run<F: FileSystem>(
         let Work::Items(taken) = tasks.take(GROUP_BYTES, wait) else { break };
         work(&mut appender, taken, clock);
         appender.tick(clock.now());
-        if appender.take_sealed() {
-            has_sealed();
+        if appender.take_changed() {
+            has_changed();
         }
     }
     // What cannot be sealed now is sealed at the next start.
     let _ = appender.seal(clock.now());
-    has_sealed();
+    has_changed();
 }
 
 fn work<F: FileSystem>(appender: &mut Appender<F>, tasks: Vec<Task>, clock: HostClock) {

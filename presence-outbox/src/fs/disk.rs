@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Entry, File, FileSystem};
-use crate::segment::LOCK;
+use crate::{reserve::Space, segment::LOCK};
 
 /// A directory on disk.
 #[derive(Debug)]
@@ -150,6 +150,17 @@ impl FileSystem for DiskFs {
         #[cfg(not(unix))]
         Ok(())
     }
+
+    fn space(&self) -> io::Result<Option<Space>> {
+        #[cfg(unix)]
+        {
+            let told = rustix::fs::fstatvfs(&self.directory)?;
+            let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
+            Ok(Some(Space { free: bytes(told.f_bavail), total: bytes(told.f_blocks) }))
+        }
+        #[cfg(not(unix))]
+        Ok(None)
+    }
 }
 
 impl File for fs::File {
@@ -257,5 +268,13 @@ mod tests {
         let file = fs.open("a").unwrap();
         let count = File::read_at(&file, &mut read, 1).unwrap();
         assert_eq!(&read[..count], b"ello");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_disk_tells_its_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = DiskFs::open(dir.path()).unwrap().space().unwrap().unwrap();
+        assert!(space.free > 1 << 20 && space.total >= space.free, "{space:?}");
     }
 }

@@ -6,7 +6,7 @@ use super::{
     script::{Event, parse},
 };
 use crate::{Durability, OutboxConfig, host::Now, random::Random, writer::Opened};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// What is promised.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,6 +26,8 @@ pub(super) struct Known {
     /// For each event whether it was answered.
     answered: Vec<bool>,
     sinks: [Sent; 2],
+    /// Whose time is over, or that make room: they are there or not.
+    may_be_gone: BTreeSet<usize>,
 }
 
 /// What a sink's destination may have.
@@ -41,7 +43,7 @@ struct Sent {
 
 impl Known {
     pub(super) fn new(config: OutboxConfig) -> Self {
-        Self { config, answered: Vec::new(), sinks: Default::default() }
+        Self { config, answered: Vec::new(), sinks: Default::default(), may_be_gone: BTreeSet::new() }
     }
 
     pub(super) fn attempt(&mut self) -> usize {
@@ -56,8 +58,10 @@ impl Known {
 
     pub(super) fn send(&mut self, sink: usize, ids: &[usize]) {
         let sink = &mut self.sinks[sink];
+        // One that was forgotten, and comes no more because its file has to go, may come after a crash.
+        let forgotten = std::mem::replace(&mut sink.out, ids.to_vec());
+        forgotten.iter().for_each(|id| sink.has[*id] = false);
         ids.iter().for_each(|id| sink.has[*id] = true);
-        sink.out = ids.to_vec();
     }
 
     /// The destination did not take them after all.
@@ -78,6 +82,16 @@ impl Known {
 
     pub(super) fn settle(&mut self, sink: usize) {
         self.sinks[sink].out.clear();
+    }
+
+    /// These may be gone from now on.
+    pub(super) fn let_go(&mut self, ids: &BTreeSet<usize>) {
+        self.may_be_gone.extend(ids);
+    }
+
+    /// These stayed after all, and have to.
+    pub(super) fn keep(&mut self, ids: &BTreeSet<usize>) {
+        self.may_be_gone.retain(|id| !ids.contains(id));
     }
 
     pub(super) fn answer_one_more(&mut self) {
@@ -154,7 +168,7 @@ fn drain(mut opened: Opened<super::SimFs>, disk: &SimDisk, policy: Policy, known
             assert!(opened.relay.ack(sink, claim.id, claim.events.len(), now));
         }
         for (id, answered) in known.answered.iter().enumerate() {
-            let is_safe = found[id] || sent.has[id] || may_lose;
+            let is_safe = found[id] || sent.has[id] || known.may_be_gone.contains(&id) || may_lose;
             assert!(!answered || is_safe, "{policy:?}: {id} was answered and is lost to sink {sink}");
         }
     }

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use crate::fs::{Entry, File, FileSystem};
+use crate::{
+    fs::{Entry, File, FileSystem},
+    reserve::Space,
+};
 
 /// A change of a file that nobody has synced.
 #[derive(Clone, Debug)]
@@ -96,6 +99,7 @@ struct Inner {
     failing: Failing,
     random: crate::random::Random,
     changes: usize,
+    space: Option<Space>,
     watch: Option<Watch>,
 }
 
@@ -110,7 +114,7 @@ impl SimDisk {
 
     pub(super) fn of(state: State) -> Self {
         let random = crate::random::Random::new(7);
-        let inner = Inner { state, failing: Failing::Nothing, random, changes: 0, watch: None };
+        let inner = Inner { state, failing: Failing::Nothing, random, changes: 0, space: None, watch: None };
         Self(Arc::new(Mutex::new(inner)))
     }
 
@@ -125,6 +129,11 @@ impl SimDisk {
 
     pub(crate) fn fail(&self, failing: Failing) {
         self.lock().failing = failing;
+    }
+
+    /// How much room it says there is; nothing, if nobody said.
+    pub(super) fn tell_space(&self, space: Space) {
+        self.lock().space = Some(space);
     }
 
     /// How many changes were asked for.
@@ -275,6 +284,10 @@ impl FileSystem for SimFs {
             pending.drain(..).for_each(|naming| naming.apply(durable));
             Ok(())
         })
+    }
+
+    fn space(&self) -> io::Result<Option<Space>> {
+        Ok(self.0.lock().space)
     }
 }
 

@@ -7,41 +7,13 @@ use super::{
     config,
     crash::Policy,
     disk::{Failing, SimDisk, SimFs},
-    script::{Event, parse},
+    life::{NOW, append, drain, later},
+    script::parse,
 };
-use crate::{
-    Durability, appender::Encoded, fs::FileSystem, host::Now, random::Random, record::encode, relay::Failure,
-    writer::Opened,
-};
-
-const NOW: Now = Now { micros: 1_700_000_000_000_000, tick: Duration::ZERO };
-
-fn later(time: Duration) -> Now {
-    Now { tick: time, ..NOW }
-}
+use crate::{Durability, fs::FileSystem, random::Random, relay::Failure, writer::Opened};
 
 fn open(disk: &SimDisk, durability: Durability) -> Opened<SimFs> {
     Opened::recover(disk.fs(), config(durability), NOW, 1).expect("a disk that works")
-}
-
-fn append(outbox: &mut Opened<SimFs>, ids: impl IntoIterator<Item = usize>) -> Result<(), ErrorKind> {
-    let mut encoded = Encoded::default();
-    for id in ids {
-        encode(&Event::new(id), true, &mut encoded.bytes).expect("JSON");
-        encoded.ends.push(encoded.bytes.len());
-    }
-    let answer = outbox.appender.append(&[&encoded], NOW).remove(0);
-    answer.map(drop).map_err(|error| error.kind())
-}
-
-/// What a sink gets, all of it acknowledged.
-fn drain(outbox: &mut Opened<SimFs>, sink: usize) -> Vec<usize> {
-    let mut ids = Vec::new();
-    while let Some(claim) = outbox.relay.claim(sink, later(Duration::from_secs(600)), parse) {
-        ids.extend(claim.events.iter().map(|event| event.id));
-        assert!(outbox.relay.ack(sink, claim.id, claim.events.len(), later(Duration::from_secs(600))));
-    }
-    ids
 }
 
 /// What is delivered after a power failure.

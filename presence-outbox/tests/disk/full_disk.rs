@@ -4,7 +4,7 @@
 use std::{os::unix::fs::MetadataExt, path::Path, process::Command};
 
 use futures_executor::block_on;
-use presence_outbox::{EnqueueError, Outbox, OutboxConfig, TrackingEvent};
+use presence_outbox::{EnqueueError, Outbox, OutboxConfig, Reserve, TrackingEvent};
 
 use crate::world::{Destination, event};
 
@@ -31,7 +31,16 @@ fn a_full_disk_refuses_keeps_what_it_has_and_takes_more_when_there_is_room() {
     let Some(_mounted) = Mounted::of(folder.path()) else {
         return println!("not allowed to mount a small disk: the simulated one is tested alone");
     };
-    let outbox = block_on(Outbox::<TrackingEvent>::open(OutboxConfig::new(folder.path()))).unwrap();
+    let config = || OutboxConfig::new(folder.path());
+    let open = |config| block_on(Outbox::<TrackingEvent>::open(config)).unwrap();
+    // All of this disk is less than the reserve: that is refused before anything is written.
+    let outbox = open(config());
+    let refused = block_on(outbox.enqueue(&event(1))).unwrap_err();
+    assert!(refused.is_retryable() && block_on(outbox.books()).unwrap().is_short_of_space, "{refused}");
+    assert!(!folder.path().join("active.ndjson").exists());
+    outbox.close();
+
+    let outbox = open(config().reserve(Reserve::NONE));
     let mut sink = outbox.sink("default").unwrap();
     let mut number = 0;
     for _ in 0..3 {

@@ -5,7 +5,7 @@ use std::{fs, sync::mpsc, thread, time::Duration};
 use futures_executor::block_on;
 use presence_outbox::{
     Backoff, DeliveryError, DropReason, EnqueueError, Enqueued, FlushError, Outbox, Signal, SinkName,
-    Telemetry, TrackingEvent,
+    Telemetry, TrackingEvent, WhenFull,
 };
 
 use crate::world::{self, Destination, Told, World, line};
@@ -469,4 +469,51 @@ fn what_is_kept_for_people_has_a_cap() {
     assert_eq!((books.kept_files, books.kept_bytes, books.removed_files), (2, 200, 2));
     let kept = world.names().into_iter().filter(|name| name.starts_with("corrupt-"));
     assert!(kept.into_iter().all(|name| name.contains("0003-") || name.contains("0004-")));
+}
+
+/// P11: on the host's clock, with a file of 2020, one whose name tells no time, and one of now; nobody asks for it.
+#[test]
+fn what_is_older_than_the_retention_is_removed_and_told() {
+    struct Tells(mpsc::Sender<(String, u64)>);
+    impl Telemetry for Tells {
+        fn tell(&self, signal: &Signal<'_>) {
+            if let Signal::Discarded { sink, reason, events } = signal {
+                self.0.send((format!("{sink} {}", reason.as_str()), *events)).unwrap();
+            }
+        }
+    }
+    let world = World::new();
+    world.write("sealed-1600000000000000-0a1b2c3d-4e5f-4a6b-8c7d-9e8f0a1b2c3d.ndjson", line(1).as_bytes());
+    world.write("sealed-1.ndjson", line(2).as_bytes());
+    let (tell, told) = mpsc::channel();
+    let soon = Duration::from_millis(10);
+    let outbox = world.open(|config| config.retention(soon).batch_size(1).telemetry(Tells(tell)));
+    let expired = ("default retention".to_owned(), 1);
+    assert_eq!([told.recv().unwrap(), told.recv().unwrap()], [expired.clone(), expired.clone()]);
+    world.enqueue(&outbox, [3]);
+    assert_eq!(told.recv().unwrap(), expired);
+    assert!(world.flush(&outbox).is_empty());
+    let books = block_on(outbox.books()).unwrap();
+    assert!(books.balance(), "{books:#?}");
+    assert_eq!((books.sinks[0].found, books.enqueued, books.sinks[0].expired), (2, 1, 3));
+    assert_eq!(world.names(), ["LOCK"]);
+}
+
+#[test]
+fn the_oldest_give_way_where_that_is_configured() {
+    let world = World::new();
+    let size = line(1).len() as u64;
+    let outbox = world.open(|config| {
+        config.batch_size(1).checksums(false).max_bytes(3 * size).when_full(WhenFull::DropOldest)
+    });
+    world.enqueue(&outbox, 1..=5);
+    assert_eq!(world.flush(&outbox), [[3], [4], [5]]);
+    let books = block_on(outbox.books()).unwrap();
+    assert_eq!((books.dropped, books.sinks[0].evicted), (0, 2));
+    assert_eq!(world.told().discarded, vec![("default".to_owned(), "max_bytes", 1); 2]);
+    // One that is larger than all that may wait makes nobody go.
+    let large = TrackingEvent { metadata_json: "x".repeat(1000), ..world::event(6) };
+    world.enqueue(&outbox, [7]);
+    assert!(!block_on(outbox.enqueue(&large)).unwrap().is_enqueued());
+    assert_eq!(world.flush(&outbox), [[7]]);
 }

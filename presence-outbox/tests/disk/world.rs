@@ -9,7 +9,7 @@ use std::{
 
 use futures_executor::block_on;
 use presence_outbox::{
-    Backoff, Deliver, DeliveryError, Outbox, OutboxConfig, Signal, Telemetry, TrackingEvent,
+    Backoff, Deliver, DeliveryError, Outbox, OutboxConfig, Reserve, Signal, Telemetry, TrackingEvent,
 };
 
 /// Failures are followed by no wait.
@@ -50,6 +50,8 @@ pub(crate) struct Told {
     pub(crate) pending_files: u64,
     pub(crate) enqueued: u64,
     pub(crate) dropped: Vec<(&'static str, u64)>,
+    /// Sink, why, and how many.
+    pub(crate) discarded: Vec<(String, &'static str, u64)>,
     pub(crate) corrupt_lines: u64,
     pub(crate) dead: Vec<String>,
     /// Sink, events, bytes, and whether it failed.
@@ -64,6 +66,9 @@ impl Telemetry for Log {
             Signal::PendingFiles(files) => told.pending_files = *files,
             Signal::Enqueued { events } => told.enqueued += events,
             Signal::Dropped { reason, events } => told.dropped.push((reason.as_str(), *events)),
+            Signal::Discarded { sink, reason, events } => {
+                told.discarded.push((sink.to_string(), reason.as_str(), *events));
+            }
             Signal::Sealed { reason } => {
                 self.sealed.lock().unwrap().push(format!("sealed {}", reason.as_str()));
             }
@@ -91,9 +96,12 @@ impl World {
         self.folder.path().join("outbox")
     }
 
-    /// One that seals nothing by time.
+    /// One that seals nothing by time, and takes what the disk has.
     pub(crate) fn config(&self) -> OutboxConfig {
-        OutboxConfig::new(self.dir()).flush_interval(Duration::from_secs(3600)).telemetry(self.log.clone())
+        OutboxConfig::new(self.dir())
+            .flush_interval(Duration::from_secs(3600))
+            .reserve(Reserve::NONE)
+            .telemetry(self.log.clone())
     }
 
     pub(crate) fn open(&self, change: impl FnOnce(OutboxConfig) -> OutboxConfig) -> Outbox<TrackingEvent> {
