@@ -55,7 +55,7 @@ pub struct SinkBooks {
     pub dead: u64,
     /// Lines that could not be read.
     pub quarantined: u64,
-    /// Lines with nothing in them.
+    /// Lines with nothing in them for it: white space, and what was requeued for another sink.
     pub blank: u64,
     /// Events that it had not had when their time was over.
     pub expired: u64,

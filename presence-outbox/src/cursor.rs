@@ -41,18 +41,28 @@ impl Cursor {
     /// Reads one. It counts only if it is whole and stands behind a line of its file; without it the sink begins
     /// anew, which repeats events and loses none.
     pub(crate) fn load<F: FileSystem>(fs: &F, segment: SegmentId, sink: &str) -> io::Result<Option<Self>> {
+        let Some(cursor) = Self::read(fs, segment, sink)? else { return Ok(None) };
+        Ok(cursor.is_at_line(&fs.open(&segment.sealed())?)?.then_some(cursor))
+    }
+
+    /// Reads one that is whole, wherever it stands.
+    pub(crate) fn read<F: FileSystem>(fs: &F, segment: SegmentId, sink: &str) -> io::Result<Option<Self>> {
         let mut text = [0; Self::LONGEST as usize];
         let read = fs.open(&segment.cursor(sink))?.read_at(&mut text, 0)?;
         let text = text.get(..read).unwrap_or_default();
-        let Ok(Stored { cursor, crc }) = serde_json::from_slice(text) else { return Ok(None) };
-        let file = fs.open(&segment.sealed())?;
+        let stored = serde_json::from_slice(text).ok();
+        let is_whole = |stored: &Stored| stored.crc == stored.cursor.crc(segment);
+        Ok(stored.filter(is_whole).map(|stored| stored.cursor))
+    }
+
+    /// Whether it stands behind a line of its file, or at its beginning or end.
+    fn is_at_line<H: File>(self, file: &H) -> io::Result<bool> {
         let mut last = [0];
-        let is_at_line = match cursor.offset.checked_sub(1) {
+        Ok(match self.offset.checked_sub(1) {
             None => true,
             Some(before) => {
-                file.read_at(&mut last, before)? == 1 && (last == *b"\n" || cursor.offset == file.len()?)
+                file.read_at(&mut last, before)? == 1 && (last == *b"\n" || self.offset == file.len()?)
             }
-        };
-        Ok((crc == cursor.crc(segment) && is_at_line).then_some(cursor))
+        })
     }
 }

@@ -40,6 +40,13 @@ struct Place {
     offset: u64,
 }
 
+/// What a dead letter says of its event.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Letter {
+    pub(crate) sink: String,
+    pub(crate) reason: String,
+}
+
 /// Appends the event in `file` at `place` to the dead letters in the file `name`, unless it is there already, and says
 /// how many bytes that file has then. It lasts once this is answered.
 pub(crate) fn bury<F: FileSystem>(

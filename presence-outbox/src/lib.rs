@@ -6,8 +6,10 @@ mod config;
 mod crc32c;
 mod cursor;
 mod dead;
+mod directory;
 mod error;
 mod fs;
+mod fsck;
 mod host;
 mod kept;
 mod ledger;
@@ -21,6 +23,7 @@ mod reader;
 mod record;
 mod recovery;
 mod relay;
+mod requeue;
 mod reserve;
 mod retry;
 mod segment;
@@ -35,8 +38,12 @@ mod simulation;
 pub use {
     books::{Books, SinkBooks},
     config::{Durability, InvalidSinkName, OutboxConfig, SinkName, WhenFull},
+    directory::{Directory, FileKind, Refused, StoredCursor, StoredFile},
     error::{Closed, EnqueueError, OpenError, SinkError},
+    fsck::{Checked, Problem, ProblemKind},
     outbox::{Enqueued, EnqueuedMany, Outbox},
+    record::LineFault,
+    requeue::Requeued,
     reserve::Reserve,
     retry::Backoff,
     sink::{Batch, Deliver, DeliveryError, FlushError, Sink},

@@ -17,11 +17,23 @@ pub(crate) fn copy_bad<F: FileSystem>(
     offset: u64,
     is_bad: impl Fn(&[u8]) -> bool,
 ) -> io::Result<(u64, u64)> {
+    copy_lines(fs, name, file, offset, |line| line.is_none_or(&is_bad))
+}
+
+/// Copies every line of `file` from `offset` on that `is_wanted` to the file `name`, whole or not at all; says how many
+/// lines and bytes that were. A line that is too long to be judged is `None`.
+pub(crate) fn copy_lines<F: FileSystem>(
+    fs: &F,
+    name: &str,
+    file: &F::File,
+    offset: u64,
+    is_wanted: impl Fn(Option<&[u8]>) -> bool,
+) -> io::Result<(u64, u64)> {
     let (mut count, mut size) = (0, 0);
     replace(fs, name, |copy| {
         let mut lines = Lines::new(file, offset);
         while let Some(line) = lines.next()? {
-            if line.bytes.is_none_or(&is_bad) {
+            if is_wanted(line.bytes) {
                 match line.bytes {
                     Some(bytes) => copy.write_at(bytes, size)?,
                     None => copy_range(file, line.start, line.end, copy, size)?,

@@ -12,6 +12,9 @@ struct Line<'a> {
     event: &'a RawValue,
     /// CRC-32C of the exact bytes of `event`, as eight hexadecimal digits; verified where it is present.
     crc: Option<&'a str>,
+    /// The one sink that the event is for; without it, or with one that nobody knows, it is for all.
+    #[serde(borrow, default)]
+    sink: Option<&'a RawValue>,
 }
 
 /// What stands in a line.
@@ -59,16 +62,60 @@ pub(crate) fn encode<E: Serialize + ?Sized>(
 
 /// Reads a line, with or without its line feed.
 pub(crate) fn decode(line: &[u8]) -> Record<'_> {
+    decode_addressed(line).0
+}
+
+/// Reads a line, and the name of the one sink that it is for, if any.
+pub(crate) fn decode_addressed(line: &[u8]) -> (Record<'_>, Option<&str>) {
     if line.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
-        return Record::Blank;
+        return (Record::Blank, None);
     }
     match serde_json::from_slice::<Line<'_>>(line) {
-        Ok(Line { event, crc }) => {
-            let event = event.get();
-            let fits = crc.is_none_or(|crc| crc.as_bytes() == hexadecimal(crc32c(event.as_bytes())));
-            if fits { Record::Event(event) } else { Record::Bad }
+        Ok(line) if line.fits() => {
+            let sink = line.sink.and_then(|sink| sink.get().strip_prefix('"')?.strip_suffix('"'));
+            (Record::Event(line.event.get()), sink)
         }
-        Err(_) => Record::Bad,
+        _ => (Record::Bad, None),
+    }
+}
+
+/// What is wrong with a line that no event can be read from.
+pub(crate) fn fault(line: &[u8]) -> LineFault {
+    match serde_json::from_slice::<Line<'_>>(line) {
+        Ok(_) => LineFault::Checksum,
+        Err(_) if std::str::from_utf8(line).is_err() => LineFault::NotText,
+        Err(_) => LineFault::NotAnEvent,
+    }
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum LineFault {
+    /// It is not UTF-8.
+    NotText,
+    /// It is not a JSON object with a member `event`.
+    NotAnEvent,
+    /// The event is not the one that its checksum was made of.
+    Checksum,
+    /// It is longer than 1 MiB.
+    TooLong,
+}
+
+impl std::fmt::Display for LineFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotText => "is not UTF-8",
+            Self::NotAnEvent => "is no JSON object with an event",
+            Self::Checksum => "does not fit its checksum",
+            Self::TooLong => "is longer than 1 MiB",
+        })
+    }
+}
+
+impl Line<'_> {
+    fn fits(&self) -> bool {
+        self.crc.is_none_or(|crc| crc.as_bytes() == hexadecimal(crc32c(self.event.get().as_bytes())))
     }
 }
 
@@ -152,5 +199,32 @@ mod tests {
             assert_eq!(decode(line.as_bytes()), expected, "{line:?}");
         }
         assert_eq!(decode(b"{\"event\":\"\xff\"}"), Record::Bad, "no UTF-8");
+    }
+
+    #[test]
+    fn a_line_may_be_for_one_sink() {
+        for (line, sink) in [
+            (r#"{"event":1,"sink":"webhook"}"#, Some("webhook")),
+            (r#"{"sink" : "kafka", "event":1}"#, Some("kafka")),
+            (r#"{"event":1}"#, None),
+            (r#"{"event":1,"sink":null}"#, None),
+            (r#"{"event":1,"sink":7}"#, None),
+            (r#"{"event":1,"sink":{"a":"\u0000"}}"#, None),
+            (r#"{"event":{"sink":"webhook"}}"#, None),
+        ] {
+            assert_eq!(decode_addressed(line.as_bytes()), (decode(line.as_bytes()), sink), "{line}");
+            assert!(matches!(decode(line.as_bytes()), Record::Event(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_line_has_a_name() {
+        for (line, expected) in [
+            (&b"{\"event\":1,\"crc\":\"00000000\"}"[..], LineFault::Checksum),
+            (b"{\"event\":\"\xff\"}", LineFault::NotText),
+            (b"{\"event\":", LineFault::NotAnEvent),
+        ] {
+            assert_eq!(fault(line), expected);
+        }
     }
 }

@@ -140,7 +140,7 @@ fn settle_active<F: FileSystem>(
 
 /// A number of what is in a file from `offset` on, so that the same rest gets the same name; `None` if there is
 /// nothing in it but white space and zeros.
-fn fingerprint<H: File>(file: &H, offset: u64) -> io::Result<Option<u128>> {
+pub(crate) fn fingerprint<H: File>(file: &H, offset: u64) -> io::Result<Option<u128>> {
     let (mut at, mut piece) = (offset, vec![0; 64 << 10]);
     let (mut mixed, mut has_content) = (Random::new(offset), false);
     loop {

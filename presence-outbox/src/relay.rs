@@ -31,7 +31,7 @@ use crate::{
     progress::{Held, Mark, Sink},
     quarantine::copy_bad,
     random::Random,
-    record::{Record, decode},
+    record::{Record, decode, decode_addressed},
     segment::SegmentId,
 };
 
@@ -251,13 +251,17 @@ impl<F: FileSystem> Relay<F> {
             };
             mark.start = line.start;
             mark.cursor = Cursor { offset: line.end, lines: mark.cursor.lines + 1 };
-            let event = match line.bytes.map(decode) {
-                Some(Record::Blank) => {
+            let event = match line.bytes.map(decode_addressed) {
+                Some((Record::Blank, _)) => {
                     mark.blank += 1;
                     continue;
                 }
-                Some(Record::Event(json)) => parse(json),
-                Some(Record::Bad) | None => None,
+                Some((_, to)) if self.is_for_another(sink, to) => {
+                    mark.blank += 1;
+                    continue;
+                }
+                Some((Record::Event(json), _)) => parse(json),
+                Some((Record::Bad, _)) | None => None,
             };
             match event {
                 Some(event) => {
@@ -283,6 +287,12 @@ impl<F: FileSystem> Relay<F> {
                 Some(Held { id, segment, from: begin.offset, marks, end: mark, is_last, since: now.tick });
         }
         Ok(Some(Claim { id, events }))
+    }
+
+    /// Whether a line is for another sink than this one. One for a sink that is not there any more is for all.
+    fn is_for_another(&self, sink: usize, to: Option<&str>) -> bool {
+        let place = to.and_then(|to| self.sinks.iter().position(|known| known.name.as_str() == to));
+        place.is_some_and(|place| place != sink)
     }
 
     /// Puts every bad line of a file aside, so that a cursor may pass them.

@@ -51,12 +51,7 @@ impl SegmentId {
     /// `dead-{id}.ndjson`: what a sink refused for good. The id is that of the sealed file and the sink together, so
     /// that the same refusal is always told to the same file.
     pub(crate) fn dead(self, sink: &str) -> String {
-        let mut bits = self.uuid;
-        for &byte in sink.as_bytes() {
-            // FNV-1a.
-            bits = (bits ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
-        }
-        format!("{DEAD}{}{NDJSON}", Self::new(self.micros, bits))
+        format!("{DEAD}{}{NDJSON}", Self::new(self.micros, mixed(self.uuid, sink)))
     }
 
     /// Reads an id from the beginning of a text; gives the rest too.
@@ -72,6 +67,14 @@ impl SegmentId {
         // Exactly as we write it, so that no two names have one id.
         text.starts_with(&id.to_string()).then_some((id, rest))
     }
+}
+
+/// A number of a number and a name (FNV-1a).
+pub(crate) fn mixed(number: u128, name: &str) -> u128 {
+    let mix = |bits: u128, byte: &u8| {
+        (bits ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    };
+    name.as_bytes().iter().fold(number, mix)
 }
 
 impl fmt::Display for SegmentId {

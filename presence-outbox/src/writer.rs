@@ -1,6 +1,6 @@
 //! The thread that writes: it opens the directory, then takes whatever events have gathered and writes them together.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use futures_channel::oneshot;
 
@@ -56,14 +56,20 @@ pub(crate) fn open(
     clock: HostClock,
 ) -> Result<(Opened<DiskFs>, DirectoryLock), OpenError> {
     let dir = config.dir.clone();
-    let failed = |source| OpenError::Io { dir: dir.clone(), source };
-    let fs = DiskFs::open(&config.dir).map_err(failed)?;
+    let (fs, lock) = own(&dir)?;
+    let opened = Opened::recover(fs, config, clock.now(), seed());
+    Ok((opened.map_err(|source| OpenError::Io { dir, source })?, lock))
+}
+
+/// Takes the right to a directory, and makes it where it is not there.
+pub(crate) fn own(dir: &Path) -> Result<(DiskFs, DirectoryLock), OpenError> {
+    let failed = |source| OpenError::Io { dir: dir.to_owned(), source };
+    let fs = DiskFs::open(dir).map_err(failed)?;
     let lock = fs.lock().map_err(|fault| match fault {
         LockFault::Held(holder) => OpenError::Owned { holder },
         LockFault::Io(source) => failed(source),
     })?;
-    let opened = Opened::recover(fs, config, clock.now(), seed()).map_err(failed)?;
-    Ok((opened, lock))
+    Ok((fs, lock))
 }
 
 /// Works until the queue is closed and empty; then seals what there is.

@@ -16,6 +16,8 @@ pub(crate) struct DiskFs {
     /// What is synced where names are to last.
     #[cfg(unix)]
     directory: fs::File,
+    /// Whether its files are opened to be read and nothing else.
+    is_looked_at: bool,
 }
 
 impl DiskFs {
@@ -27,6 +29,15 @@ impl DiskFs {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         let is_new = !path.exists();
         builder.create(path)?;
+        Self::there(path, is_new, false)
+    }
+
+    /// Opens the directory at `path` to read it, and changes nothing.
+    pub(crate) fn look_at(path: &Path) -> io::Result<Self> {
+        Self::there(path, false, true)
+    }
+
+    fn there(path: &Path, is_new: bool, is_looked_at: bool) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
         let found = fs::metadata(&path)?;
         if !found.is_dir() {
@@ -46,12 +57,12 @@ impl DiskFs {
             if is_new && let Some(parent) = path.parent().and_then(|parent| fs::File::open(parent).ok()) {
                 parent.sync_all()?;
             }
-            Ok(Self { path, directory })
+            Ok(Self { path, directory, is_looked_at })
         }
         #[cfg(not(unix))]
         {
             let _ = is_new;
-            Ok(Self { path })
+            Ok(Self { path, is_looked_at })
         }
     }
 
@@ -132,7 +143,7 @@ impl FileSystem for DiskFs {
         if !fs::symlink_metadata(&path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        private().read(true).open(path)
+        private().read(true).write(!self.is_looked_at).open(path)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -3,9 +3,9 @@
 use super::{
     crash::Policy,
     disk::{Failing, SimDisk, State},
-    script::{Event, parse},
+    script::{Event, event, parse},
 };
-use crate::{Durability, OutboxConfig, host::Now, random::Random, writer::Opened};
+use crate::{Durability, OutboxConfig, dead::Letter, host::Now, random::Random, writer::Opened};
 use std::{collections::BTreeSet, time::Duration};
 
 /// What is promised.
@@ -39,6 +39,10 @@ struct Sent {
     out: Vec<usize>,
     /// How often the one event was refused.
     refused: Option<(usize, u32)>,
+    /// Dead letters: each is kept, or waits again.
+    dead: BTreeSet<usize>,
+    /// Those of them that somebody has requeued, or is about to.
+    back: BTreeSet<usize>,
 }
 
 impl Known {
@@ -77,11 +81,30 @@ impl Known {
         let [id] = *ids else { return self.not_sent(sink, ids) };
         let before = known.refused.filter(|(refused, _)| *refused == id).map_or(0, |(_, count)| count);
         known.refused = Some((id, before + 1));
-        if before + 1 < self.config.refusals { self.not_sent(sink, ids) } else { known.out.clear() }
+        if before + 1 < self.config.refusals {
+            return self.not_sent(sink, ids);
+        }
+        known.out.clear();
+        known.dead.insert(id);
+        known.back.remove(&id);
     }
 
-    pub(super) fn settle(&mut self, sink: usize) {
-        self.sinks[sink].out.clear();
+    /// A new process begins, and counts refusals anew.
+    pub(super) fn restart(&mut self) {
+        self.sinks.iter_mut().for_each(|sink| sink.refused = None);
+    }
+
+    /// Dead letters come back from now on.
+    pub(super) fn requeue(&mut self) {
+        self.sinks.iter_mut().for_each(|sink| sink.back.clone_from(&sink.dead));
+    }
+
+    /// It took the first so many of those that are out.
+    pub(super) fn settle(&mut self, sink: usize, accepted: usize) {
+        let sink = &mut self.sinks[sink];
+        let out = std::mem::take(&mut sink.out);
+        out[accepted..].iter().for_each(|id| sink.has[*id] = false);
+        sink.dead.retain(|id| !out[..accepted].contains(id));
     }
 
     /// These may be gone from now on.
@@ -156,7 +179,7 @@ fn drain(mut opened: Opened<super::SimFs>, disk: &SimDisk, policy: Policy, known
                 assert!(id < known.answered.len(), "{policy:?}: {id} was never enqueued");
                 assert_eq!(*event, Event::new(id), "{policy:?}: another event than was enqueued");
                 found[id] = true;
-                if oath != Oath::NothingLost {
+                if oath != Oath::NothingLost && !(sent.dead.contains(&id) && sent.back.contains(&id)) {
                     assert!(last < Some(id), "{policy:?}: {id} after {last:?}");
                     assert!(
                         !sent.has[id] || sent.out.contains(&id),
@@ -167,8 +190,12 @@ fn drain(mut opened: Opened<super::SimFs>, disk: &SimDisk, policy: Policy, known
             }
             assert!(opened.relay.ack(sink, claim.id, claim.events.len(), now));
         }
+        let letters = letters(disk, known.config.sinks[sink].as_str());
         for (id, answered) in known.answered.iter().enumerate() {
-            let is_safe = found[id] || sent.has[id] || known.may_be_gone.contains(&id) || may_lose;
+            // One that came back and is out again is settled in this very moment, or not.
+            let is_dead = sent.dead.contains(&id) && !sent.out.contains(&id);
+            let is_settled = if is_dead { letters.contains(&id) } else { sent.has[id] };
+            let is_safe = found[id] || is_settled || known.may_be_gone.contains(&id) || may_lose;
             assert!(!answered || is_safe, "{policy:?}: {id} was answered and is lost to sink {sink}");
         }
     }
@@ -178,4 +205,16 @@ fn drain(mut opened: Opened<super::SimFs>, disk: &SimDisk, policy: Policy, known
     let left: Vec<_> = disk.listing().into_keys().collect();
     let is_kept = |name: &String| name.starts_with("corrupt-") || name.starts_with("dead-");
     assert!(left.iter().all(is_kept), "{policy:?}: {left:?}");
+}
+
+/// The events that a sink has refused for good, by what is kept of them.
+fn letters(disk: &SimDisk, sink: &str) -> BTreeSet<usize> {
+    let files = disk.listing().into_iter().filter(|(name, _)| name.starts_with("dead-"));
+    let text: Vec<_> = files.flat_map(|(_, content)| content).collect();
+    let letters = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    letters
+        .filter(|line| serde_json::from_slice::<Letter>(line).is_ok_and(|letter| letter.sink == sink))
+        .filter_map(event)
+        .map(|event| event.id)
+        .collect()
 }

@@ -13,12 +13,13 @@ use super::{
     disk::{Failing, SimDisk, SimFs},
 };
 use crate::{
-    Books, OutboxConfig, WhenFull,
+    OutboxConfig, WhenFull,
     appender::Encoded,
     host::Now,
     random::Random,
     record::{Record, decode, encode},
     relay::Failure,
+    requeue::requeue,
     writer::Opened,
 };
 
@@ -45,6 +46,14 @@ pub(super) fn parse(json: &str) -> Option<Event> {
     serde_json::from_str(json).ok()
 }
 
+/// The event in a line.
+pub(super) fn event(line: &[u8]) -> Option<Event> {
+    match decode(line) {
+        Record::Event(json) => parse(json),
+        _ => None,
+    }
+}
+
 pub(super) struct Life {
     config: OutboxConfig,
     outbox: Opened<SimFs>,
@@ -53,6 +62,9 @@ pub(super) struct Life {
     random: Random,
     now: Now,
     luck: Luck,
+    pub(super) dead: u64,
+    pub(super) discarded: u64,
+    pub(super) requeued: u64,
 }
 
 impl Life {
@@ -64,7 +76,18 @@ impl Life {
             disk.fail(Failing::Sometimes(25));
         }
         let known = Arc::new(Mutex::new(known));
-        Self { config, outbox, disk: disk.clone(), known, random: Random::new(seed ^ 0x5eed), now, luck }
+        Self {
+            config,
+            outbox,
+            disk: disk.clone(),
+            known,
+            random: Random::new(seed ^ 0x5eed),
+            now,
+            luck,
+            dead: 0,
+            discarded: 0,
+            requeued: 0,
+        }
     }
 
     pub(super) fn known(&self) -> Arc<Mutex<Known>> {
@@ -88,6 +111,7 @@ impl Life {
             }
             52..55 => self.maintain(),
             55 => self.expire(),
+            56..59 => self.restart(),
             kind => {
                 let sink = (self.random.number() % 2) as usize;
                 // Now and then all there is, so that little is left to look at after each crash.
@@ -114,6 +138,37 @@ impl Life {
         assert!(self.luck == Luck::Bad || left.is_empty(), "{left:?}");
     }
 
+    /// The process is killed, and the next one begins; sometimes somebody brings back the dead letters between the two.
+    fn restart(&mut self) {
+        self.count();
+        self.with(Known::restart);
+        if self.random.number().is_multiple_of(2) {
+            self.with(Known::requeue);
+            let requeued = requeue(&self.disk.fs(), self.now);
+            assert!(self.luck == Luck::Bad || requeued.is_ok(), "{requeued:?}");
+            self.requeued += requeued.map_or(0, |requeued| requeued.events);
+        }
+        if self.luck == Luck::Bad {
+            self.disk.fail(Failing::Nothing);
+        }
+        let seed = self.random.number();
+        self.outbox =
+            Opened::recover(self.disk.fs(), self.config.clone(), self.now, seed).expect("a disk that works");
+        if self.luck == Luck::Bad {
+            self.disk.fail(Failing::Sometimes(25));
+        }
+    }
+
+    /// Notes what became of events, before those who know it are gone.
+    fn count(&mut self) {
+        let books = self.outbox.relay.books();
+        assert!(books.balance(), "{books:#?}");
+        for sink in books.sinks {
+            self.dead += sink.dead;
+            self.discarded += sink.expired + sink.evicted;
+        }
+    }
+
     /// Whatever is to be done at some time; what has to go goes here.
     fn maintain(&mut self) {
         let before = self.sealed();
@@ -131,16 +186,8 @@ impl Life {
     /// The events in sealed files.
     fn sealed(&self) -> BTreeSet<usize> {
         let files = self.disk.listing().into_iter().filter(|(name, _)| name.starts_with("sealed-"));
-        let lines: Vec<_> = files
-            .flat_map(|(_, content)| {
-                content.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>()
-            })
-            .collect();
-        let event = |line: &Vec<u8>| match decode(line) {
-            Record::Event(json) => parse(json),
-            _ => None,
-        };
-        lines.iter().filter_map(event).map(|event| event.id).collect()
+        let text: Vec<_> = files.flat_map(|(_, content)| content).collect();
+        text.split(|byte| *byte == b'\n').filter_map(event).map(|event| event.id).collect()
     }
 
     fn append(&mut self) {
@@ -180,12 +227,12 @@ impl Life {
         // From here on the destination may have them.
         self.with(|known| known.send(sink, &ids));
         match kind {
-            ..60 => {} // forgotten
-            60..66 => {
+            ..63 => {} // forgotten
+            63..66 => {
                 let accepted = self.random.number() as usize % (ids.len() + 1);
                 assert!(self.outbox.relay.ack(sink, claim.id, accepted, now));
                 // The others come again: the destination did not take them.
-                self.with(|known| known.not_sent(sink, &ids[accepted..]));
+                self.with(|known| known.settle(sink, accepted));
             }
             66..70 => {
                 assert!(self.outbox.relay.nack(sink, claim.id, Failure::Retry(Duration::ZERO), now));
@@ -197,14 +244,14 @@ impl Life {
             }
             _ => {
                 assert!(self.outbox.relay.ack(sink, claim.id, ids.len(), now));
-                self.with(|known| known.settle(sink));
+                self.with(|known| known.settle(sink, ids.len()));
             }
         }
         true
     }
 
     /// Everything is delivered, and the books balance.
-    pub(super) fn end(mut self) -> Books {
+    pub(super) fn end(mut self) -> Self {
         self.disk.fail(Failing::Nothing);
         self.now.tick += Duration::from_secs(60);
         self.outbox.appender.seal(self.now).expect("a disk that works");
@@ -224,6 +271,7 @@ impl Life {
             assert_eq!(books.failed, 0);
             assert!(books.sinks.iter().all(|sink| sink.quarantined == 0), "{books:#?}");
         }
-        books
+        self.count();
+        self
     }
 }

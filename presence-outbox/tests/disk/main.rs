@@ -1,5 +1,6 @@
 //! The outbox on a real disk.
 
+mod directory;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod kill;
