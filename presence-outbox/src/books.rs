@@ -63,6 +63,8 @@ pub struct SinkBooks {
     pub evicted: u64,
     /// How often it failed in a row.
     pub failures: u32,
+    /// Whether it gets nothing, because its destination is gone.
+    pub is_disabled: bool,
 }
 
 impl Books {

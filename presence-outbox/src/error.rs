@@ -73,4 +73,7 @@ pub enum SinkError {
     /// Somebody has it: a sink has one user at a time, so that its events stay in order.
     #[error("the sink is in use")]
     InUse,
+    /// The outbox was closed.
+    #[error("the outbox is closed")]
+    Closed,
 }

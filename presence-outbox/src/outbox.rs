@@ -202,14 +202,26 @@ impl<E: Serialize + DeserializeOwned + Send + 'static> Outbox<E> {
     ///
     /// There is none, or somebody has it.
     pub fn sink(&self, name: &str) -> Result<Sink<E>, SinkError> {
-        let index = self.shared.config.sinks.iter().position(|sink| sink.as_str() == name);
-        let index = index.ok_or(SinkError::Unknown)?;
+        let index = self.place(name)?;
         let mut taken = lock(&self.shared.taken);
         let is_taken = taken.get_mut(index).ok_or(SinkError::Unknown)?;
         if std::mem::replace(is_taken, true) {
             return Err(SinkError::InUse);
         }
         Ok(Sink::new(self.shared.clone(), index))
+    }
+
+    /// Gives a sink events again that was disabled because its destination was gone:
+    /// [`DeliveryError::Gone`](crate::DeliveryError::Gone). Whoever waits for some gets them at once.
+    ///
+    /// # Errors
+    ///
+    /// There is none of this name, or the outbox is closed.
+    pub async fn enable(&self, sink: &str) -> Result<(), SinkError> {
+        let sink = self.place(sink)?;
+        let (answer, enabled) = oneshot::channel();
+        self.shared.asks.push(Ask::Enable { sink, answer }, 0).map_err(|_| SinkError::Closed)?;
+        enabled.await.map_err(|_| SinkError::Closed)
     }
 
     /// What has become of every event since the outbox was opened.
@@ -228,6 +240,11 @@ impl<E: Serialize + DeserializeOwned + Send + 'static> Outbox<E> {
     /// milliseconds. To deliver what is left first: [`Outbox::seal`], then [`Sink::flush`], with a limit of time.
     pub fn close(&self) {
         self.shared.close();
+    }
+
+    fn place(&self, name: &str) -> Result<usize, SinkError> {
+        let place = self.shared.config.sinks.iter().position(|sink| sink.as_str() == name);
+        place.ok_or(SinkError::Unknown)
     }
 
     fn encode(&self, events: &[E]) -> Result<Encoded, EnqueueError> {

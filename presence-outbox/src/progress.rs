@@ -17,6 +17,8 @@ pub(crate) struct Sink {
     pub(crate) failures: u32,
     pub(crate) refusals: u32,
     pub(crate) not_before: Duration,
+    /// Its destination is gone: it gets nothing.
+    pub(crate) is_disabled: bool,
     pub(crate) settled: Settled,
 }
 
@@ -84,6 +86,7 @@ impl Sink {
             failures: 0,
             refusals: 0,
             not_before: Duration::ZERO,
+            is_disabled: false,
             settled: Settled { found, ..Settled::default() },
         }
     }

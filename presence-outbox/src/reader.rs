@@ -34,6 +34,11 @@ pub(crate) enum Ask<E> {
         failure: Failure,
         answer: oneshot::Sender<bool>,
     },
+    /// The sink's destination is back.
+    Enable {
+        sink: usize,
+        answer: oneshot::Sender<()>,
+    },
     /// Nobody uses the sink any more.
     Release {
         sink: usize,
@@ -94,6 +99,10 @@ fn answer<E: DeserializeOwned, F: FileSystem>(
         }
         Ask::Nack { sink, id, failure, answer } => {
             let _ = answer.send(relay.nack(sink, id, failure, clock.now()));
+        }
+        Ask::Enable { sink, answer } => {
+            relay.enable(sink);
+            let _ = answer.send(());
         }
         Ask::Release { sink } => relay.release(sink),
         Ask::Books { answer } => drop(answer.send(relay.books())),

@@ -73,6 +73,8 @@ pub(crate) enum Failure {
     Retry(Duration),
     /// For good, and why.
     Refused(String),
+    /// There is nobody any more who could take it.
+    Gone,
 }
 
 impl<F: FileSystem> Relay<F> {
@@ -115,7 +117,7 @@ impl<F: FileSystem> Relay<F> {
         now: Now,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<Claim<T>> {
-        if self.sinks.get(sink)?.not_before > now.tick {
+        if self.sinks.get(sink).is_none_or(|sink| sink.is_disabled || sink.not_before > now.tick) {
             return None;
         }
         loop {
@@ -163,6 +165,11 @@ impl<F: FileSystem> Relay<F> {
         let Some((state, held)) = self.take_held(sink, id) else { return false };
         match failure {
             Failure::Retry(wait) => self.leave_alone(sink, wait, now),
+            Failure::Gone => {
+                state.is_disabled = true;
+                let name = state.name.clone();
+                self.shared.tell(&Signal::Disabled { sink: &name });
+            }
             // One of them is not wanted: half of them are tried, until it is alone.
             Failure::Refused(_) if held.marks.len() > 1 => state.limit = held.marks.len() / 2,
             Failure::Refused(reason) => {
@@ -183,6 +190,13 @@ impl<F: FileSystem> Relay<F> {
         true
     }
 
+    /// The sink's destination is back: it gets events as if it had never failed.
+    pub(crate) fn enable(&mut self, sink: usize) {
+        if let Some(sink) = self.sinks.get_mut(sink) {
+            (sink.is_disabled, sink.failures, sink.not_before) = (false, 0, Duration::ZERO);
+        }
+    }
+
     /// What was out and nobody settled can be claimed again.
     pub(crate) fn release(&mut self, sink: usize) {
         if let Some(sink) = self.sinks.get_mut(sink) {
@@ -192,7 +206,7 @@ impl<F: FileSystem> Relay<F> {
 
     /// When something may be claimed that cannot be now, if time alone decides.
     pub(crate) fn claim_at(&self, sink: usize, now: Now) -> Option<Duration> {
-        let sink = self.sinks.get(sink)?;
+        let sink = self.sinks.get(sink).filter(|sink| !sink.is_disabled)?;
         let later = |at: &Duration| *at > now.tick;
         let retries =
             sink.progress.values().filter(|progress| !progress.is_done).map(|progress| progress.retry_at);

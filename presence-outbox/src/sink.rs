@@ -64,6 +64,10 @@ pub enum DeliveryError {
         /// Why, for people; it is kept beside the event.
         reason: String,
     },
+    /// The destination is gone, and nobody expects it back (410). The sink is disabled: its events are kept as long as
+    /// files are, and it gets none until [`Outbox::enable`](crate::Outbox::enable), or the next start.
+    #[error("the destination is gone")]
+    Gone,
 }
 
 /// A flush that stopped before its end.
@@ -83,8 +87,8 @@ impl<E> Sink<E> {
         Self { inner, index }
     }
 
-    /// The next events, as soon as there are any and the sink need not be left alone; `None` once the outbox is
-    /// closed.
+    /// The next events, as soon as there are any, the sink need not be left alone and it is not disabled; `None` once
+    /// the outbox is closed.
     pub async fn claim(&mut self) -> Option<Batch<E>> {
         self.ask(true).await.ok().flatten()
     }
@@ -127,6 +131,7 @@ impl<E> Sink<E> {
         let failure = match error {
             DeliveryError::Retry { after } => Failure::Retry(after),
             DeliveryError::Refused { reason } => Failure::Refused(reason),
+            DeliveryError::Gone => Failure::Gone,
         };
         let (answer, settled) = oneshot::channel();
         self.settle(Ask::Nack { sink: self.index, id: batch.id, failure, answer }, settled).await
@@ -173,6 +178,10 @@ impl<E> Sink<E> {
             Err(DeliveryError::Retry { after }) => {
                 self.nack(batch, DeliveryError::Retry { after }).await?;
                 Err(FlushError::Delivery(DeliveryError::Retry { after }))
+            }
+            Err(DeliveryError::Gone) => {
+                self.nack(batch, DeliveryError::Gone).await?;
+                Err(FlushError::Delivery(DeliveryError::Gone))
             }
         }
     }

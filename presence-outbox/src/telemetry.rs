@@ -81,6 +81,12 @@ pub enum Signal<'a> {
         /// Who refused it.
         sink: &'a SinkName,
     },
+    /// A sink's destination is gone, and the sink gets nothing until somebody enables it. Its events are kept as long as
+    /// files are: somebody should know.
+    Disabled {
+        /// Which sink.
+        sink: &'a SinkName,
+    },
     /// A `corrupt-*` or `dead-*` file was removed, because there were too many bytes of them.
     KeptFileRemoved {
         /// How many bytes it had.

@@ -38,6 +38,7 @@ impl<F: FileSystem> Relay<F> {
                 expired,
                 evicted,
                 failures: sink.failures,
+                is_disabled: sink.is_disabled,
             }
         });
         Books {

@@ -517,3 +517,39 @@ fn the_oldest_give_way_where_that_is_configured() {
     assert!(!block_on(outbox.enqueue(&large)).unwrap().is_enqueued());
     assert_eq!(world.flush(&outbox), [[7]]);
 }
+
+/// 410: its events are kept, nobody else is held up, and it goes on when somebody says so, or at the next start.
+#[test]
+fn a_sink_whose_destination_is_gone_gets_nothing_until_it_is_enabled() {
+    let world = World::new();
+    let sink = |name| SinkName::new(name).unwrap();
+    let two = |config: presence_outbox::OutboxConfig| {
+        config.sink(sink("webhook")).sink(sink("kafka")).batch_size(2)
+    };
+    let outbox = world.open(two);
+    world.enqueue(&outbox, 1..=4);
+    let mut webhook = outbox.sink("webhook").unwrap();
+    let failed = block_on(webhook.flush(&Destination::gone())).unwrap_err();
+    assert!(matches!(failed, FlushError::Delivery(DeliveryError::Gone)));
+    assert_eq!(world.told().disabled, ["webhook"]);
+    assert!(block_on(webhook.try_claim()).unwrap().is_none());
+    assert_eq!(world.flush_to(&outbox, "kafka"), [vec![1, 2], vec![3, 4]]);
+    let books = block_on(outbox.books()).unwrap();
+    assert!(books.sinks[0].is_disabled && !books.sinks[1].is_disabled && books.balance());
+    assert_eq!((books.sinks[0].pending, world.count("sealed-")), (4, 2));
+
+    // Whoever waits gets them then.
+    let waiting = thread::spawn(move || {
+        let batch = block_on(webhook.claim()).unwrap();
+        let ids = world::ids(batch.events());
+        block_on(webhook.nack(batch, DeliveryError::Gone)).unwrap();
+        ids
+    });
+    block_on(outbox.enable("webhook")).unwrap();
+    assert_eq!(waiting.join().unwrap(), [1, 2]);
+    assert_eq!(block_on(outbox.enable("nobody")).unwrap_err().to_string(), "there is no sink of this name");
+    outbox.close();
+    assert_eq!(block_on(outbox.enable("webhook")).unwrap_err().to_string(), "the outbox is closed");
+    let outbox = world.open(two);
+    assert_eq!(world.flush_to(&outbox, "webhook"), [vec![1, 2], vec![3, 4]]);
+}

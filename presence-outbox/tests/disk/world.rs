@@ -54,6 +54,7 @@ pub(crate) struct Told {
     pub(crate) discarded: Vec<(String, &'static str, u64)>,
     pub(crate) corrupt_lines: u64,
     pub(crate) dead: Vec<String>,
+    pub(crate) disabled: Vec<String>,
     /// Sink, events, bytes, and whether it failed.
     pub(crate) flushed: Vec<(String, u64, u64, bool)>,
 }
@@ -73,6 +74,7 @@ impl Telemetry for Log {
                 self.sealed.lock().unwrap().push(format!("sealed {}", reason.as_str()));
             }
             Signal::CorruptFile { lines } => told.corrupt_lines += lines,
+            Signal::Disabled { sink } => told.disabled.push(sink.to_string()),
             Signal::DeadLetter { sink } => told.dead.push(sink.to_string()),
             Signal::Flushed { sink, events, bytes, has_failed, .. } => {
                 told.flushed.push((sink.to_string(), *events, *bytes, *has_failed));
@@ -169,6 +171,7 @@ impl World {
 #[derive(Debug, Default)]
 pub(crate) struct Destination {
     is_away: bool,
+    is_gone: bool,
     /// How many calls fail before one does not.
     fails: usize,
     tell: Option<Sender<Vec<u64>>>,
@@ -180,6 +183,10 @@ pub(crate) struct Destination {
 impl Destination {
     pub(crate) fn away() -> Self {
         Self { is_away: true, ..Self::default() }
+    }
+
+    pub(crate) fn gone() -> Self {
+        Self { is_gone: true, ..Self::default() }
     }
 
     /// It wants no batch with this event in it.
@@ -210,6 +217,9 @@ impl Deliver<TrackingEvent> for Destination {
             *calls
         };
         let ids = ids(events);
+        if self.is_gone {
+            return Err(DeliveryError::Gone);
+        }
         if self.is_away || calls <= self.fails {
             return Err(DeliveryError::Retry { after: Duration::ZERO });
         }
