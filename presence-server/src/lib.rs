@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod log;
 mod metrics;
 mod openapi;
+pub mod outbox;
 mod problem;
 mod request_id;
 mod router;

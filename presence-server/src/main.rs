@@ -3,11 +3,12 @@
 use std::{error::Error, hint::black_box, io::IsTerminal, path::Path, process::ExitCode, time::Duration};
 
 use chrono::NaiveDate;
+use presence_outbox::Directory;
 use presence_server::{
     Server, audit,
-    config::{Command, Config, LogFormat},
+    config::{Command, Config, LogFormat, OutboxTask},
     demo::{self, Crowd, Lives, Talk, Trace},
-    healthcheck, log, run,
+    healthcheck, log, outbox, run,
 };
 use tokio::runtime::Runtime;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             print!("{}", config.effective());
             Ok(())
         }
+        Command::Outbox { task, dir } => outbox(task, &dir),
         Command::Healthcheck { url } => healthcheck::check(&url).map_err(Into::into),
         Command::Print(text) => {
             print!("{text}");
@@ -81,6 +83,24 @@ fn audit(first: Option<NaiveDate>, last: Option<NaiveDate>, config: &Config) -> 
         0 => Ok(()),
         days => Err(format!("{days} of {} days differ", audited.days()).into()),
     }
+}
+
+/// Shows, checks or requeues; damage is an error.
+fn outbox(task: OutboxTask, dir: &Path) -> Result<(), Box<dyn Error>> {
+    let named = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let directory = Directory::open(dir).map_err(named)?;
+    match task {
+        OutboxTask::Check => {
+            let checked = outbox::Findings(directory.check().map_err(named)?);
+            println!("{checked}");
+            if checked.0.has_damage() {
+                return Err("the directory is damaged".into());
+            }
+        }
+        OutboxTask::Requeue => println!("{}", outbox::Back(directory.requeue()?)),
+        _ => println!("{}", outbox::Listing(directory.list().map_err(named)?)),
+    }
+    Ok(())
 }
 
 /// A bar on a terminal, nothing elsewhere.

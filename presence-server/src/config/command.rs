@@ -42,6 +42,13 @@ pub enum Command {
     },
     /// Print [`Config::effective`] and end with 0.
     CheckConfig(Config),
+    /// Look at the directory of an outbox, or bring back what was put aside in it.
+    Outbox {
+        /// What to do.
+        task: OutboxTask,
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Ask `url`, and end with 0 where it answers with a success.
     Healthcheck {
         /// An `http` URL with a host.
@@ -49,6 +56,18 @@ pub enum Command {
     },
     /// Print the text, help, version or OpenAPI document, on standard output and end with 0.
     Print(String),
+}
+
+/// What to do with the directory of an outbox.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum OutboxTask {
+    /// Show what is in it.
+    List,
+    /// Check every line and cursor, and end with 1 where something is damaged.
+    Check,
+    /// Bring back what was put aside.
+    Requeue,
 }
 
 /// Who is online, and what they are doing: a presence server.
@@ -106,6 +125,9 @@ enum Task {
         #[arg(value_parser = value::day)]
         last: Option<NaiveDate>,
     },
+    /// Look at the directory of an outbox, or bring back what was put aside in it
+    #[command(subcommand)]
+    Outbox(OfOutbox),
     /// Print what the server can be asked: OpenAPI 3.1, as JSON.
     Openapi,
     /// Ask a running server whether it lives, and end with 0 where it does.
@@ -114,6 +136,49 @@ enum Task {
         #[arg(long, value_parser = value::http_url)]
         url: Option<String>,
     },
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum OfOutbox {
+    /// Show each file: its events, how far each sink has come, and what was refused, and why
+    ///
+    /// Times are UTC: when a file was sealed, and the least and the greatest occurred_at_micros of
+    /// its events, where they have one. Nothing is changed, and a server may run on it meanwhile.
+    /// Ends with 0, or with 1 where it cannot be read.
+    #[command(verbatim_doc_comment)]
+    Ls(OfDirectory),
+    /// Check every line, checksum and cursor, and say what is wrong
+    ///
+    /// Nothing is changed. Ends with 0 where nothing is damaged; what a crash leaves, and the next
+    /// start clears away, is said and is no damage. Ends with 1 otherwise.
+    #[command(verbatim_doc_comment)]
+    Fsck(OfDirectory),
+    /// Bring back dead letters, and lines of corrupt files that can be read by now
+    ///
+    /// They wait to be delivered again, behind all others; what cannot be read stays where it is.
+    /// A dead letter goes to the sink that refused it and to no other. While a server runs on the
+    /// directory this ends with 1, names its process and changes nothing. Ended half way, it can be
+    /// run again: nothing is lost, and nothing comes back twice that was not delivered meanwhile.
+    #[command(verbatim_doc_comment)]
+    Requeue(OfDirectory),
+}
+
+#[derive(Debug, clap::Args)]
+struct OfDirectory {
+    /// The directory.
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+impl From<OfOutbox> for Command {
+    fn from(task: OfOutbox) -> Self {
+        let (task, OfDirectory { dir }) = match task {
+            OfOutbox::Ls(of) => (OutboxTask::List, of),
+            OfOutbox::Fsck(of) => (OutboxTask::Check, of),
+            OfOutbox::Requeue(of) => (OutboxTask::Requeue, of),
+        };
+        Self::Outbox { task, dir }
+    }
 }
 
 /// Arguments that are in order by themselves.
@@ -168,6 +233,8 @@ impl CommandLine {
             Some(Task::Openapi) => {
                 return Ok(Self::Whole(Box::new(Command::Print(crate::openapi().to_owned()))));
             }
+            // Whose directory it is makes no difference.
+            Some(Task::Outbox(task)) => return Ok(Self::Whole(Box::new(task.into()))),
             Some(Task::Demo { .. }) => OF_DEMO,
             _ => &[],
         };
@@ -216,6 +283,7 @@ impl CommandLine {
                 Command::Audit { first, last, config: cli.config }
             }
             Some(Task::CheckConfig) => Command::CheckConfig(cli.config),
+            Some(Task::Outbox(task)) => task.into(),
             Some(Task::Openapi) => Command::Print(crate::openapi().to_owned()),
             Some(Task::Healthcheck { url }) => {
                 Command::Healthcheck { url: url.unwrap_or_else(|| liveness(cli.config.bind())) }

@@ -28,7 +28,7 @@ use self::{
 };
 pub use self::{
     callbacks::Callbacks,
-    command::Command,
+    command::{Command, OutboxTask},
     environment::{Environment, Origin},
     error::ConfigError,
     event_kinds::EventKinds,

@@ -130,9 +130,7 @@ impl Node {
             }
             Operation::Step(job) => {
                 let done = match job {
-                    Job::Flush => {
-                        jobs::flush_members(&self.state).await.and(jobs::flush(&self.state).await)
-                    }
+                    Job::Flush => jobs::flush_members(&self.state).await.and(jobs::flush(&self.state).await),
                     Job::Sweep => jobs::sweep(&self.state).await,
                     Job::Evict => jobs::evict(&self.state).await,
                     Job::Summarise => jobs::summarise(&self.state).await,
