@@ -61,6 +61,8 @@ pub struct SinkBooks {
     pub expired: u64,
     /// Events that it had not had when room was made for newer ones.
     pub evicted: u64,
+    /// Events that were erased before it had them: counted when it comes by, and pending until then.
+    pub erased: u64,
     /// How often it failed in a row.
     pub failures: u32,
     /// Whether it gets nothing, because its destination is gone.
@@ -69,7 +71,7 @@ pub struct SinkBooks {
 
 impl Books {
     /// Whether, for each sink, what it was to have is what it had and what waits:
-    /// `found + enqueued = pending + delivered + dead + quarantined + blank + expired + evicted`.
+    /// `found + enqueued = pending + delivered + dead + quarantined + blank + expired + evicted + erased`.
     #[must_use]
     pub fn balance(&self) -> bool {
         self.sinks.iter().all(|sink| sink.balances(self.enqueued))
@@ -81,6 +83,7 @@ impl SinkBooks {
     #[must_use]
     pub const fn balances(&self, enqueued: u64) -> bool {
         let settled = self.delivered + self.dead + self.quarantined + self.blank;
-        self.found + enqueued == self.pending + settled + self.expired + self.evicted
+        let gone = self.expired + self.evicted + self.erased;
+        self.found + enqueued == self.pending + settled + gone
     }
 }

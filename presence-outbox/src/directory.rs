@@ -256,9 +256,9 @@ impl StoredFile {
         while let Some(line) = lines.next()? {
             let bytes = line.bytes.unwrap_or_default();
             let json = match decode(bytes) {
-                Record::Blank if line.bytes.is_some() => continue,
+                Record::Blank | Record::Erased if line.bytes.is_some() => continue,
                 Record::Event(json) => json,
-                Record::Blank | Record::Bad => {
+                Record::Blank | Record::Erased | Record::Bad => {
                     self.bad += 1;
                     continue;
                 }

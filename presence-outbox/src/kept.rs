@@ -17,6 +17,16 @@ impl Kept {
         self.0.insert((micros, name), bytes);
     }
 
+    /// A file is gone.
+    pub(crate) fn remove(&mut self, micros: u64, name: &str) {
+        self.0.remove(&(micros, name.to_owned()));
+    }
+
+    /// All of them, with the times in their names.
+    pub(crate) fn names(&self) -> Vec<(u64, String)> {
+        self.0.keys().cloned().collect()
+    }
+
     pub(crate) fn has(&self, micros: u64, name: &str) -> bool {
         self.0.contains_key(&(micros, name.to_owned()))
     }

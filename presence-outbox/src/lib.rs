@@ -7,6 +7,7 @@ mod crc32c;
 mod cursor;
 mod dead;
 mod directory;
+mod erasure;
 mod error;
 mod fs;
 mod fsck;
@@ -39,6 +40,7 @@ pub use {
     books::{Books, SinkBooks},
     config::{Durability, InvalidSinkName, OutboxConfig, SinkName, WhenFull},
     directory::{Directory, FileKind, Refused, StoredCursor, StoredFile},
+    erasure::{EraseError, Erased, Stored},
     error::{Closed, EnqueueError, OpenError, SinkError},
     fsck::{Checked, Problem, ProblemKind},
     outbox::{Enqueued, EnqueuedMany, Outbox},

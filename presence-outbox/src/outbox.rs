@@ -11,8 +11,9 @@ use futures_channel::oneshot;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Books, Closed, EnqueueError, OpenError, OutboxConfig, Sink, SinkError,
+    Books, Closed, EnqueueError, EraseError, Erased, OpenError, OutboxConfig, Sink, SinkError, Stored,
     appender::{Appended, Encoded},
+    erasure::Judge,
     host::HostClock,
     queue::{Close, Full, Queue},
     reader::{self, Ask},
@@ -209,6 +210,50 @@ impl<E: Serialize + DeserializeOwned + Send + 'static> Outbox<E> {
             return Err(SinkError::InUse);
         }
         Ok(Sink::new(self.shared.clone(), index))
+    }
+
+    /// Forgets every line for which `is_erased` holds: of what was enqueued before this is called, whether it waits, is
+    /// dead or cannot be read. What is enqueued meanwhile, and a batch that is out, is not looked at. Sinks go on where
+    /// they are. Once this is answered no file of the directory has any of it; the disk itself may, where it was.
+    ///
+    /// Everything that waits is read, and nothing delivered meanwhile: that is about a second for 256 MiB.
+    ///
+    /// ```
+    /// use presence_outbox::{Outbox, OutboxConfig, Stored};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # futures_executor::block_on(async {
+    /// # let outbox = Outbox::<String>::open(OutboxConfig::new(folder.path().join("outbox"))).await?;
+    /// assert!(outbox.enqueue(&"alice came".to_owned()).await?.is_enqueued());
+    /// let erased = outbox.erase(|line| match line {
+    ///     Stored::Event(event) => event.contains("alice"),
+    ///     Stored::Unreadable(bytes) => bytes.windows(5).any(|part| part == b"alice"),
+    ///     _ => false,
+    /// });
+    /// assert_eq!(erased.await?.waiting, 1);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`EraseError`] says why not all of it is forgotten. To ask again does no harm.
+    pub async fn erase(
+        &self,
+        is_erased: impl Fn(Stored<'_, E>) -> bool + Send + 'static,
+    ) -> Result<Erased, EraseError> {
+        // What is in sealed files has a place of its own; in the active one the writer would have to look.
+        self.seal().await.map_err(|error| match error {
+            EnqueueError::Unavailable(error) => EraseError::Unavailable(error),
+            _ => EraseError::Closed,
+        })?;
+        let (answer, erased) = oneshot::channel();
+        let judge = Judge(Box::new(is_erased));
+        self.shared.asks.push(Ask::Erase { judge, answer }, 0).map_err(|_| EraseError::Closed)?;
+        let erased = erased.await.map_err(|_| EraseError::Closed)?;
+        erased.map_err(|error| EraseError::Unavailable(Arc::new(error)))
     }
 
     /// Gives a sink events again that was disabled because its destination was gone:

@@ -15,7 +15,8 @@ pub(crate) struct Sink {
     /// How many events a batch may have now: fewer while the one that is refused is looked for.
     pub(crate) limit: usize,
     pub(crate) failures: u32,
-    pub(crate) refusals: u32,
+    /// Where the event is that was refused last, and how often it was.
+    pub(crate) refused: Option<((SegmentId, u64), u32)>,
     pub(crate) not_before: Duration,
     /// Its destination is gone: it gets nothing.
     pub(crate) is_disabled: bool,
@@ -39,6 +40,7 @@ pub(crate) struct Settled {
     pub(crate) blank: u64,
     pub(crate) expired: u64,
     pub(crate) evicted: u64,
+    pub(crate) erased: u64,
 }
 
 /// A batch that is out.
@@ -62,6 +64,7 @@ pub(crate) struct Mark {
     pub(crate) cursor: Cursor,
     pub(crate) bad: u64,
     pub(crate) blank: u64,
+    pub(crate) erased: u64,
 }
 
 impl Sink {
@@ -84,7 +87,7 @@ impl Sink {
             held: None,
             limit: shared.config.batch_size,
             failures: 0,
-            refusals: 0,
+            refused: None,
             not_before: Duration::ZERO,
             is_disabled: false,
             settled: Settled { found, ..Settled::default() },

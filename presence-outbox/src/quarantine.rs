@@ -5,6 +5,7 @@ use std::io;
 use crate::{
     fs::{File, FileSystem, replace},
     lines::Lines,
+    record::forget,
 };
 
 /// Copies every line of `file` from `offset` on that `is_bad` (or is too long to be judged) to the file `name`, whole
@@ -45,6 +46,31 @@ pub(crate) fn copy_lines<F: FileSystem>(
         Ok(())
     })?;
     Ok((count, size))
+}
+
+/// Puts a copy of `file` in the place of the file `name`, in which every line that `is_erased` is forgotten, and every
+/// other is where it was.
+pub(crate) fn copy_without<F: FileSystem>(
+    fs: &F,
+    name: &str,
+    file: &F::File,
+    is_erased: impl Fn(Option<&[u8]>) -> bool,
+) -> io::Result<()> {
+    replace(fs, name, |copy| {
+        let mut lines = Lines::new(file, 0);
+        while let Some(line) = lines.next()? {
+            match line.bytes {
+                Some(bytes) if is_erased(line.bytes) => {
+                    let mut bytes = bytes.to_vec();
+                    forget(&mut bytes);
+                    copy.write_at(&bytes, line.start)?;
+                }
+                Some(bytes) => copy.write_at(bytes, line.start)?,
+                None => copy_range(file, line.start, line.end, copy, line.start)?,
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Copies the bytes of `file` from `start` to `end` into `copy`, in pieces.

@@ -1,12 +1,14 @@
 //! The thread that reads: it gives sinks their batches, and keeps how far each has come.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use futures_channel::oneshot;
 use serde::de::DeserializeOwned;
 
 use crate::{
+    Erased,
     books::Books,
+    erasure::Judge,
     fs::FileSystem,
     host::HostClock,
     queue::{Abandon, Queue, Work},
@@ -42,6 +44,11 @@ pub(crate) enum Ask<E> {
     /// Nobody uses the sink any more.
     Release {
         sink: usize,
+    },
+    /// What is to be forgotten is.
+    Erase {
+        judge: Judge<E>,
+        answer: oneshot::Sender<io::Result<Erased>>,
     },
     Books {
         answer: oneshot::Sender<Books>,
@@ -105,6 +112,9 @@ fn answer<E: DeserializeOwned, F: FileSystem>(
             let _ = answer.send(());
         }
         Ask::Release { sink } => relay.release(sink),
+        Ask::Erase { judge, answer } => {
+            let _ = answer.send(relay.erase(&|line| judge.is_erased(line)));
+        }
         Ask::Books { answer } => drop(answer.send(relay.books())),
     }
     None

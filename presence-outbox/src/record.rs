@@ -22,6 +22,8 @@ struct Line<'a> {
 pub(crate) enum Record<'a> {
     /// Nothing: white space, or the zeros that a crash may leave where a file grew and its data did not arrive.
     Blank,
+    /// An event was here, and was forgotten: tabs and nothing else, which other readers take for a blank line.
+    Erased,
     /// The exact bytes of an event.
     Event(&'a str),
     /// Something that no event can be read from.
@@ -68,7 +70,8 @@ pub(crate) fn decode(line: &[u8]) -> Record<'_> {
 /// Reads a line, and the name of the one sink that it is for, if any.
 pub(crate) fn decode_addressed(line: &[u8]) -> (Record<'_>, Option<&str>) {
     if line.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
-        return (Record::Blank, None);
+        let is_erased = is_forgotten(line);
+        return (if is_erased { Record::Erased } else { Record::Blank }, None);
     }
     match serde_json::from_slice::<Line<'_>>(line) {
         Ok(line) if line.fits() => {
@@ -77,6 +80,17 @@ pub(crate) fn decode_addressed(line: &[u8]) -> (Record<'_>, Option<&str>) {
         }
         _ => (Record::Bad, None),
     }
+}
+
+/// Makes a line one of a forgotten event.
+pub(crate) fn forget(line: &mut [u8]) {
+    let end = line.strip_suffix(b"\n").unwrap_or(line).len();
+    line.iter_mut().take(end).for_each(|byte| *byte = b'\t');
+}
+
+fn is_forgotten(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    !line.is_empty() && line.iter().all(|byte| *byte == b'\t')
 }
 
 /// What is wrong with a line that no event can be read from.
@@ -180,6 +194,10 @@ mod tests {
             ("", Record::Blank),
             ("  \t\r\n", Record::Blank),
             ("\0\0\0", Record::Blank),
+            ("\t\n", Record::Erased),
+            ("\t\t\t", Record::Erased),
+            ("\t\r\n", Record::Blank),
+            ("\n", Record::Blank),
             (r#"{"event":{"a":1}}"#, event(r#"{"a":1}"#)),
             ("{\"event\":{\"a\":1}}\r\n", event(r#"{"a":1}"#)),
             (r#" {"v":2, "event" : 7 , "seq":[1]} "#, event("7")),
@@ -199,6 +217,16 @@ mod tests {
             assert_eq!(decode(line.as_bytes()), expected, "{line:?}");
         }
         assert_eq!(decode(b"{\"event\":\"\xff\"}"), Record::Bad, "no UTF-8");
+    }
+
+    #[test]
+    fn a_line_that_is_forgotten_keeps_its_length() {
+        for line in [line(&json!({"user": "u1"}), true), "{}\r\n".to_owned(), "{torn".to_owned()] {
+            let mut bytes = line.clone().into_bytes();
+            forget(&mut bytes);
+            assert_eq!((decode(&bytes), bytes.len()), (Record::Erased, line.len()));
+            assert_eq!(bytes.ends_with(b"\n"), line.ends_with('\n'));
+        }
     }
 
     #[test]

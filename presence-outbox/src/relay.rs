@@ -17,6 +17,7 @@ use std::{
 };
 
 mod discard;
+mod erase;
 mod report;
 
 use crate::{
@@ -146,7 +147,7 @@ impl<F: FileSystem> Relay<F> {
         };
         state.settled.delivered += held.marks.len().min(accepted) as u64;
         if is_whole {
-            (state.failures, state.refusals) = (0, 0);
+            state.failures = 0;
         }
         if !is_whole {
             self.leave_alone(sink, Duration::ZERO, now);
@@ -173,8 +174,12 @@ impl<F: FileSystem> Relay<F> {
             // One of them is not wanted: half of them are tried, until it is alone.
             Failure::Refused(_) if held.marks.len() > 1 => state.limit = held.marks.len() / 2,
             Failure::Refused(reason) => {
-                state.refusals = state.refusals.saturating_add(1);
-                let is_final = state.refusals >= self.shared.config.refusals;
+                let place = held.marks.first().map(|mark| (held.segment, mark.start));
+                // What was refused before may be gone meanwhile: another event starts anew.
+                let before = state.refused.filter(|(of, _)| Some(*of) == place).map_or(0, |(_, times)| times);
+                let times = before.saturating_add(1);
+                state.refused = place.map(|place| (place, times));
+                let is_final = times >= self.shared.config.refusals;
                 let buried = if is_final { self.bury(sink, &held, &reason) } else { Ok(()) };
                 match buried {
                     Ok(()) if is_final => self.give_up(sink, &held, now),
@@ -270,6 +275,10 @@ impl<F: FileSystem> Relay<F> {
                     mark.blank += 1;
                     continue;
                 }
+                Some((Record::Erased, _)) => {
+                    mark.erased += 1;
+                    continue;
+                }
                 Some((_, to)) if self.is_for_another(sink, to) => {
                     mark.blank += 1;
                     continue;
@@ -320,7 +329,7 @@ impl<F: FileSystem> Relay<F> {
             return Ok(());
         }
         let is_bad = |line: &[u8]| match decode(line) {
-            Record::Blank => false,
+            Record::Blank | Record::Erased => false,
             Record::Event(json) => parse(json).is_none(),
             Record::Bad => true,
         };
@@ -350,6 +359,7 @@ impl<F: FileSystem> Relay<F> {
         let Some(state) = self.sinks.get_mut(sink) else { return };
         state.settled.quarantined += mark.bad;
         state.settled.blank += mark.blank;
+        state.settled.erased += mark.erased;
         let progress = state.progress.entry(segment).or_default();
         (progress.cursor, progress.is_done) = (mark.cursor, is_done);
         if is_done && self.is_done(segment) {
@@ -422,7 +432,7 @@ impl<F: FileSystem> Relay<F> {
         let batch_size = self.shared.config.batch_size;
         if let Some(state) = self.sinks.get_mut(sink) {
             state.settled.dead += 1;
-            (state.failures, state.refusals) = (0, 0);
+            state.failures = 0;
             state.limit = state.limit.saturating_mul(2).min(batch_size);
         }
         self.settle(sink, held.segment, held.end, held.is_last, now);

@@ -32,7 +32,7 @@ fn config(durability: Durability) -> OutboxConfig {
 /// Lives one life after the other, and looks at what every crash would leave, until so many states were looked at.
 fn crash_everywhere(config: &OutboxConfig, luck: Luck, oath: Oath, wanted: usize) {
     let (mut states, mut lives) = (0, 0);
-    let (mut dead, mut discarded, mut requeued) = (0, 0, 0);
+    let (mut dead, mut discarded, mut requeued, mut erased) = (0, 0, 0, 0);
     while states < wanted {
         lives += 1;
         let disk = SimDisk::new();
@@ -51,14 +51,15 @@ fn crash_everywhere(config: &OutboxConfig, luck: Luck, oath: Oath, wanted: usize
         (0..OPERATIONS).for_each(|_| life.operation());
         disk.watch(|_| {});
         let life = life.end();
-        (dead, discarded, requeued) =
-            (dead + life.dead, discarded + life.discarded, requeued + life.requeued);
+        (dead, discarded) = (dead + life.dead, discarded + life.discarded);
+        (requeued, erased) = (requeued + life.requeued, erased + life.erased);
         states += count.load(std::sync::atomic::Ordering::Relaxed);
     }
-    println!(
-        "{states} crash states of {lives} lives: {dead} dead, {requeued} requeued, {discarded} discarded"
-    );
-    assert!(lives < 3 || (dead > 0 && requeued > 0 && discarded > 0), "every way out was taken");
+    let ways = format!("{dead} dead, {requeued} requeued, {discarded} discarded, {erased} erased");
+    println!("{states} crash states of {lives} lives: {ways}");
+    // A bad disk lets few of them happen.
+    let is_rich = luck == Luck::Bad || (dead > 0 && requeued > 0 && erased > 0);
+    assert!(discarded > 0 && (lives < 3 || is_rich), "every way out was taken: {ways}");
 }
 
 /// At least so many states, or `share` parts in ten of as many as were asked for.

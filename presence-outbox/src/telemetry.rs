@@ -66,6 +66,11 @@ pub enum Signal<'a> {
         /// How many events.
         events: u64,
     },
+    /// Lines of a file were erased.
+    Erased {
+        /// How many.
+        lines: u64,
+    },
     /// The active file was sealed.
     Sealed {
         /// Why.

@@ -46,8 +46,6 @@ impl<F: FileSystem> Relay<F> {
                 continue;
             }
             progress.is_done = true;
-            // The one event that was refused may have been in it; the next one starts anew.
-            sink.refusals = 0;
             let missed = lines.unwrap_or(events).saturating_sub(progress.cursor.lines);
             match reason {
                 DiscardReason::Retention => sink.settled.expired += missed,

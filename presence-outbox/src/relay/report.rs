@@ -26,7 +26,8 @@ impl<F: FileSystem> Relay<F> {
                     segment.lines.unwrap_or(segment.events).saturating_sub(progress.cursor.lines)
                 }
             };
-            let Settled { found, delivered, dead, quarantined, blank, expired, evicted } = sink.settled;
+            let Settled { found, delivered, dead, quarantined, blank, expired, evicted, erased } =
+                sink.settled;
             SinkBooks {
                 sink: sink.name.clone(),
                 found,
@@ -37,6 +38,7 @@ impl<F: FileSystem> Relay<F> {
                 blank,
                 expired,
                 evicted,
+                erased,
                 failures: sink.failures,
                 is_disabled: sink.is_disabled,
             }

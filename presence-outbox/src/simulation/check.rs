@@ -28,6 +28,8 @@ pub(super) struct Known {
     sinks: [Sent; 2],
     /// Whose time is over, or that make room: they are there or not.
     may_be_gone: BTreeSet<usize>,
+    /// Who must not be anywhere.
+    erased: BTreeSet<usize>,
 }
 
 /// What a sink's destination may have.
@@ -47,7 +49,13 @@ struct Sent {
 
 impl Known {
     pub(super) fn new(config: OutboxConfig) -> Self {
-        Self { config, answered: Vec::new(), sinks: Default::default(), may_be_gone: BTreeSet::new() }
+        Self {
+            config,
+            answered: Vec::new(),
+            sinks: Default::default(),
+            may_be_gone: BTreeSet::new(),
+            erased: BTreeSet::new(),
+        }
     }
 
     pub(super) fn attempt(&mut self) -> usize {
@@ -112,6 +120,15 @@ impl Known {
         self.may_be_gone.extend(ids);
     }
 
+    /// These are being erased, or were.
+    pub(super) fn erase(&mut self, is_erased: impl Fn(usize) -> bool, is_done: bool) {
+        let ids = (0..self.answered.len()).filter(|id| is_erased(*id)).collect();
+        self.let_go(&ids);
+        if is_done {
+            self.erased.extend(ids);
+        }
+    }
+
     /// These stayed after all, and have to.
     pub(super) fn keep(&mut self, ids: &BTreeSet<usize>) {
         self.may_be_gone.retain(|id| !ids.contains(id));
@@ -141,6 +158,13 @@ pub(super) fn check(state: &State, policy: Policy, known: &Known, oath: Oath, ra
         let now = Now { micros: 1_700_000_500_000_000, tick: Duration::ZERO };
         Opened::recover(disk.fs(), known.config.clone(), now, seed)
     };
+    if oath != Oath::NothingLost {
+        let text: Vec<_> =
+            image.listing().into_values().flat_map(|content| [content, b"\n".to_vec()].concat()).collect();
+        let ids = text.split(|byte| *byte == b'\n').filter_map(event).map(|event| event.id);
+        let left: Vec<_> = ids.filter(|id| known.erased.contains(id)).collect();
+        assert!(left.is_empty(), "{policy:?}: {left:?} were erased and are there");
+    }
     // Recovery succeeds, and once is enough.
     let disk = SimDisk::of(image.clone());
     let opened = recover(&disk, random.number()).expect("recovery never fails");

@@ -8,7 +8,7 @@ use super::{
     crash::Policy,
     disk::{Failing, SimDisk, SimFs},
     life::{NOW, append, drain, later},
-    script::parse,
+    script::{event, parse},
 };
 use crate::{Durability, fs::FileSystem, random::Random, relay::Failure, writer::Opened};
 
@@ -221,4 +221,25 @@ fn a_dead_letter_is_not_written_twice() {
     refuse_first(&mut outbox);
     assert_eq!(letters(&halted), told);
     assert_eq!(drain(&mut outbox, 0), [1, 2, 3]);
+}
+
+/// What could not be forgotten is still there as a whole, and is asked for again.
+#[test]
+fn an_erasure_that_the_disk_refuses_changes_nothing_of_that_file() {
+    let disk = SimDisk::new();
+    let mut outbox = open(&disk, Durability::Fsync);
+    append(&mut outbox, 0..4).unwrap();
+    let is_own = |line: &[u8]| event(line).is_some_and(|event| event.id == 2);
+    let before = disk.listing();
+    for failing in [Failing::Full, Failing::ReadOnly] {
+        disk.fail(failing);
+        outbox.relay.erase(&is_own).unwrap_err();
+        disk.fail(Failing::Nothing);
+        let mut left = disk.listing();
+        left.retain(|name, _| !name.starts_with("tmp-"));
+        assert_eq!(left, before);
+    }
+    assert_eq!(outbox.relay.erase(&is_own).unwrap().waiting, 1);
+    assert_eq!(after_power_failure(&disk, Durability::Fsync), [0, 1, 3]);
+    assert_eq!(drain(&mut outbox, 0), [0, 1, 3]);
 }

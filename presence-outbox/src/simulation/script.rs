@@ -65,6 +65,7 @@ pub(super) struct Life {
     pub(super) dead: u64,
     pub(super) discarded: u64,
     pub(super) requeued: u64,
+    pub(super) erased: u64,
 }
 
 impl Life {
@@ -87,6 +88,7 @@ impl Life {
             dead: 0,
             discarded: 0,
             requeued: 0,
+            erased: 0,
         }
     }
 
@@ -112,6 +114,7 @@ impl Life {
             52..55 => self.maintain(),
             55 => self.expire(),
             56..59 => self.restart(),
+            59 => self.erase(),
             kind => {
                 let sink = (self.random.number() % 2) as usize;
                 // Now and then all there is, so that little is left to look at after each crash.
@@ -136,6 +139,20 @@ impl Life {
         self.maintain();
         let left = self.sealed();
         assert!(self.luck == Luck::Bad || left.is_empty(), "{left:?}");
+    }
+
+    /// Some events are to be forgotten.
+    fn erase(&mut self) {
+        let own = self.random.number() as usize % 11;
+        let is_own = move |id: usize| id % 11 == own;
+        self.with(|known| known.erase(is_own, false));
+        let sealed = self.outbox.appender.seal(self.now).is_ok();
+        let erased = self.outbox.relay.erase(&|line| event(line).is_some_and(|event| is_own(event.id)));
+        assert!(self.luck == Luck::Bad || (sealed && erased.is_ok()), "{erased:?}");
+        if sealed && let Ok(erased) = erased {
+            self.erased += erased.waiting + erased.aside;
+            self.with(|known| known.erase(is_own, true));
+        }
     }
 
     /// The process is killed, and the next one begins; sometimes somebody brings back the dead letters between the two.
@@ -227,8 +244,8 @@ impl Life {
         // From here on the destination may have them.
         self.with(|known| known.send(sink, &ids));
         match kind {
-            ..63 => {} // forgotten
-            63..66 => {
+            ..64 => {} // forgotten
+            64..66 => {
                 let accepted = self.random.number() as usize % (ids.len() + 1);
                 assert!(self.outbox.relay.ack(sink, claim.id, accepted, now));
                 // The others come again: the destination did not take them.

@@ -1,6 +1,7 @@
 //! The outbox on a real disk.
 
 mod directory;
+mod erasure;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod kill;

@@ -52,6 +52,7 @@ pub(crate) struct Told {
     pub(crate) dropped: Vec<(&'static str, u64)>,
     /// Sink, why, and how many.
     pub(crate) discarded: Vec<(String, &'static str, u64)>,
+    pub(crate) erased: u64,
     pub(crate) corrupt_lines: u64,
     pub(crate) dead: Vec<String>,
     pub(crate) disabled: Vec<String>,
@@ -74,6 +75,7 @@ impl Telemetry for Log {
                 self.sealed.lock().unwrap().push(format!("sealed {}", reason.as_str()));
             }
             Signal::CorruptFile { lines } => told.corrupt_lines += lines,
+            Signal::Erased { lines } => told.erased += lines,
             Signal::Disabled { sink } => told.disabled.push(sink.to_string()),
             Signal::DeadLetter { sink } => told.dead.push(sink.to_string()),
             Signal::Flushed { sink, events, bytes, has_failed, .. } => {
