@@ -4,6 +4,7 @@ mod directory;
 mod erasure;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod golden;
 mod kill;
 mod stories;
 mod world;
