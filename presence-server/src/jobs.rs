@@ -39,6 +39,13 @@ pub async fn flush_members(state: &AppState) -> Result<u64, StoreError> {
     step(state, Job::FlushMembers, state.beats().flush_members()).await
 }
 
+/// Brings events of apps from the tracking outbox to the store until `stop`, and then for 5 s what is left.
+pub async fn bring_events(state: &AppState, stop: &CancellationToken) {
+    if let Some(outbox) = state.tracking_outbox() {
+        outbox.run(state.activity(), stop).await;
+    }
+}
+
 /// Concludes all silences that are due; says how many.
 ///
 /// # Errors

@@ -23,6 +23,7 @@ mod run;
 pub mod serve;
 mod state;
 mod storage;
+mod tracking_outbox;
 mod traffic;
 #[expect(unused_qualifications, reason = "what utoipa's macros write names its types in full")]
 pub mod ws;
@@ -33,4 +34,5 @@ pub use router::app;
 pub use run::{RunError, Server, run};
 pub use state::{AppState, Settings};
 pub use storage::StorageError;
+pub use tracking_outbox::TrackingOutbox;
 pub use traffic::Traffic;

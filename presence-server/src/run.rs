@@ -13,6 +13,7 @@ use crate::{
     jobs::{self, Rhythm},
     serve::{Limits, listen, serve},
     storage::{Storage, StorageError, Store},
+    tracking_outbox::TrackingOutbox,
 };
 
 /// How often members whom no window reaches any more are forgotten.
@@ -52,6 +53,9 @@ pub enum RunError {
     /// The port failed.
     #[error("the server failed")]
     Serve(#[source] io::Error),
+    /// The directory of the tracking outbox cannot be had; nothing was changed.
+    #[error("the tracking outbox does not open")]
+    TrackingOutbox(#[source] presence_outbox::OpenError),
     /// A job ended though nobody stopped it.
     #[error("the job {0} died")]
     Job(&'static str),
@@ -104,6 +108,10 @@ impl Server {
         let mut state = AppState::new(storage.beats, storage.activity, storage.rooms, settings);
         if let Store::Sqlite(sqlite) = &store {
             state = state.showing(Arc::clone(sqlite));
+        }
+        if let Some((outbox, durability)) = config.tracking_outbox() {
+            let outbox = TrackingOutbox::open(outbox, durability).await.map_err(RunError::TrackingOutbox)?;
+            state = state.with_tracking_outbox(outbox);
         }
         let address = config.bind();
         let failed = |cause| RunError::Listen { address, cause };
@@ -179,6 +187,9 @@ impl Server {
         while jobs.join_next().await.is_some() {}
         // Neither waits for the other's trouble.
         let (beats, members) = tokio::join!(jobs::flush(&state), jobs::flush_members(&state));
+        if let Some(outbox) = state.tracking_outbox() {
+            outbox.close();
+        }
         drop(state);
         store.close().await;
         if let Some(died) = died {
@@ -256,6 +267,13 @@ fn start_jobs(
             let (state, stop) = (owner.clone(), ends.clone());
             // It may be years of many users: an end of the server need not wait for that.
             async move { stop.run_until_cancelled(step(&state)).await.unwrap_or(Ok(0)) }
+        });
+    }
+    if state.tracking_outbox().is_some() {
+        let (state, stop) = (state.clone(), stop.clone());
+        jobs.running.spawn(async move {
+            jobs::bring_events(&state, &stop).await;
+            "bring_events"
         });
     }
     if let Some(exposure) = config.exposure() {

@@ -6,7 +6,10 @@ use presence_core::{Activity, Beats, Rooms, Timestamp, Tracker, Zone};
 use presence_sqlite::{SqliteStore, Workload};
 use tokio::sync::Semaphore;
 
-use crate::{auth::Access, config::Origins, metrics::Metrics, traffic::Traffic, ws::Hub};
+use crate::{
+    auth::Access, config::Origins, metrics::Metrics, tracking_outbox::TrackingOutbox, traffic::Traffic,
+    ws::Hub,
+};
 
 /// How many folds over weeks and months wait for their turn or are under way.
 const FOLDS: usize = 16;
@@ -65,6 +68,7 @@ struct Shared {
     metrics: Metrics,
     traffic: Arc<Traffic>,
     sqlite: OnceLock<Arc<SqliteStore>>,
+    tracking_outbox: OnceLock<TrackingOutbox>,
     folds: Arc<Semaphore>,
 }
 
@@ -74,9 +78,21 @@ impl AppState {
     pub fn new(beats: Beats, activity: Activity, rooms: Rooms, settings: Settings) -> Self {
         let begun = beats.tracker().now();
         let (metrics, traffic) = (Metrics::default(), Arc::new(Traffic::new(begun)));
-        let (sqlite, folds) = (OnceLock::new(), Arc::new(Semaphore::new(FOLDS)));
+        let (sqlite, tracking_outbox) = (OnceLock::new(), OnceLock::new());
+        let folds = Arc::new(Semaphore::new(FOLDS));
         let hub = Hub::new(rooms);
-        let shared = Shared { beats, activity, hub, settings, begun, metrics, traffic, sqlite, folds };
+        let shared = Shared {
+            beats,
+            activity,
+            hub,
+            settings,
+            begun,
+            metrics,
+            traffic,
+            sqlite,
+            tracking_outbox,
+            folds,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -85,6 +101,20 @@ impl AppState {
     pub fn showing(self, store: Arc<SqliteStore>) -> Self {
         let _ = self.shared.sqlite.set(store);
         self
+    }
+
+    /// Keeps events of apps in `outbox` first; a second one is not taken. Whoever serves by hand runs it too:
+    /// [`jobs::bring_events`](crate::jobs::bring_events).
+    #[must_use]
+    pub fn with_tracking_outbox(self, outbox: TrackingOutbox) -> Self {
+        let _ = self.shared.tracking_outbox.set(outbox);
+        self
+    }
+
+    /// Where events of apps wait, if they do.
+    #[must_use]
+    pub fn tracking_outbox(&self) -> Option<&TrackingOutbox> {
+        self.shared.tracking_outbox.get()
     }
 
     /// Heartbeats, and who is online.

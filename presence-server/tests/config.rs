@@ -153,6 +153,11 @@ fn what_is_said_counts() {
             ("CALLBACK_RETRY_DELAY_SECONDS", "7"),
             ("CALLBACK_TIMEOUT_SECONDS", "10"),
             ("SYNC_INTERVAL_SECONDS", "0"),
+            ("TRACKING_OUTBOX_ENABLED", "1"),
+            ("TRACKING_OUTBOX_DIR", "/var/lib/presence/events"),
+            ("TRACKING_OUTBOX_BATCH_SIZE", "10000"),
+            ("TRACKING_OUTBOX_FLUSH_INTERVAL_MS", "1"),
+            ("TRACKING_OUTBOX_MAX_BYTES", "1"),
             ("LOG_FORMAT", "json"),
             ("JWT_SECRET", SECRET),
             ("JWT_AUDIENCE", "app"),
@@ -248,6 +253,11 @@ fn what_is_said_counts() {
          CALLBACK_RETRY_DELAY_SECONDS=7\n\
          CALLBACK_TIMEOUT_SECONDS=10\n\
          SYNC_INTERVAL_SECONDS=0\n\
+         TRACKING_OUTBOX_ENABLED=1\n\
+         TRACKING_OUTBOX_DIR=/var/lib/presence/events\n\
+         TRACKING_OUTBOX_BATCH_SIZE=10000\n\
+         TRACKING_OUTBOX_FLUSH_INTERVAL_MS=1\n\
+         TRACKING_OUTBOX_MAX_BYTES=1\n\
          LOG_FORMAT=json\n\
          ACCESS_LOG=0\n"
     );
@@ -371,6 +381,10 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
         ("CALLBACK_RETRY_DELAY_SECONDS", &["-1", "3601", "5s"]),
         ("CALLBACK_TIMEOUT_SECONDS", &["0", "3601", "30s"]),
         ("SYNC_INTERVAL_SECONDS", &["-1", "31536001", "5m"]),
+        ("TRACKING_OUTBOX_ENABLED", &["yes", "2"]),
+        ("TRACKING_OUTBOX_BATCH_SIZE", &["0", "10001", "many"]),
+        ("TRACKING_OUTBOX_FLUSH_INTERVAL_MS", &["0", "60001", "1s"]),
+        ("TRACKING_OUTBOX_MAX_BYTES", &["-1", "1GB"]),
         (
             "CORS_ORIGINS",
             &[
@@ -415,8 +429,15 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
     }
     for (name, _) in config(&[], &[]).settings() {
         // Every name is one, and every path.
-        if matches!(name, "DATABASE_SCHEMA" | "DAU_EVENT_NAME" | "JWT_AUDIENCE" | "JWT_ISSUER" | "NODE_NAME")
-            || name.ends_with("_FILE")
+        if matches!(
+            name,
+            "DATABASE_SCHEMA"
+                | "DAU_EVENT_NAME"
+                | "JWT_AUDIENCE"
+                | "JWT_ISSUER"
+                | "NODE_NAME"
+                | "TRACKING_OUTBOX_DIR"
+        ) || name.ends_with("_FILE")
         {
             continue;
         }

@@ -18,8 +18,9 @@ use axum::{
 };
 use futures_util::{FutureExt, stream};
 use presence_core::{Activity, Beats, ManualClock, Rooms, Timestamp, Tracker};
+use presence_outbox::OutboxConfig;
 use presence_server::{
-    AppState, Settings, app, jobs,
+    AppState, Settings, TrackingOutbox, app, jobs,
     serve::{Limits, serve},
 };
 use presence_sqlite::SqliteStore;
@@ -299,6 +300,14 @@ async fn every_metric_is_known_by_name_type_and_meaning() {
     ] {
         step.expect("a store that works");
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let outbox = TrackingOutbox::open(OutboxConfig::new(folder.path().join("outbox")), "fsync").await;
+    let state = world.state.clone().with_tracking_outbox(outbox.expect("an outbox"));
+    let event = format!(r#"{{"events":[{{"eventName":"late","installId":"phone-4711","clientTs":{NOW}}}]}}"#);
+    assert_eq!(world.ask("POST /api/v1/analytics/events", &event).await.0, 202);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    jobs::bring_events(&state, &stop).await;
     let response = world.send(request("GET /metrics", Body::empty())).await;
     assert_eq!(
         response.headers()[header::CONTENT_TYPE],

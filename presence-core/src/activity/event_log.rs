@@ -113,7 +113,7 @@ impl ClientEvent {
 }
 
 /// An event that is to be stored, with the fact that it makes.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NewEvent {
     /// Its name for its person: the user, or the install where there is none.
     pub event_id: EventId,

@@ -12,9 +12,9 @@ use futures_util::lock::Mutex as TurnMutex;
 
 use crate::{
     ActiveUsers, ActivityPolicy, ActivityQuery, ActivityStore, Appended, Audit, ClientEvent, Clock,
-    DailyActiveStats, DayMark, DayMarks, Error, Event, Figures, IdentityFold, Interval, OnlineHistory,
-    OnlinePoint, OnlineSnapshot, Period, Rejection, SnapshotStore, StoreError, StoredDay, TimeWindow,
-    Timestamp, Window,
+    DailyActiveStats, DayMark, DayMarks, Error, Event, Figures, IdentityFold, Interval, NewEvent,
+    OnlineHistory, OnlinePoint, OnlineSnapshot, Period, Rejection, SnapshotStore, StoreError, StoredDay,
+    TimeWindow, Timestamp, Window,
 };
 
 /// How many sightings, events or snapshots are read at once.
@@ -149,6 +149,18 @@ impl Activity {
         &self,
         events: Vec<ClientEvent>,
     ) -> Result<Vec<Result<Logged, Rejection>>, StoreError> {
+        let (accepted, mut verdicts) = self.judge(events);
+        let stored = self.store(accepted).await?;
+        for (verdict, stored) in verdicts.iter_mut().filter(|verdict| verdict.is_ok()).zip(stored) {
+            *verdict = stored;
+        }
+        Ok(verdicts)
+    }
+
+    /// Judges events as they arrive, without storing them: what is to be [stored](Self::store), and a verdict on each, in
+    /// order, as if it was. For those who keep events elsewhere first.
+    #[must_use]
+    pub fn judge(&self, events: Vec<ClientEvent>) -> (Vec<NewEvent>, Vec<Result<Logged, Rejection>>) {
         let (now, policy) = (self.now(), &self.shared.policy);
         let mut accepted = Vec::with_capacity(events.len());
         let judge = |event: ClientEvent| {
@@ -157,20 +169,29 @@ impl Activity {
             accepted.push(event);
             Ok(Logged { is_new: true, is_counted })
         };
-        let mut verdicts: Vec<Result<Logged, Rejection>> = events.into_iter().map(judge).collect();
-        if accepted.is_empty() {
-            return Ok(verdicts);
+        let verdicts = events.into_iter().map(judge).collect();
+        (accepted, verdicts)
+    }
+
+    /// Stores events that were [judged](Self::judge) when they arrived, durably and in one write; one verdict per event, in
+    /// order.
+    ///
+    /// # Errors
+    ///
+    /// As of [`ingest`](Self::ingest).
+    pub async fn store(&self, events: Vec<NewEvent>) -> Result<Vec<Result<Logged, Rejection>>, StoreError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
         }
-        let appended = self.shared.store.append(accepted).await?;
-        for (verdict, appended) in verdicts.iter_mut().filter(|verdict| verdict.is_ok()).zip(appended) {
-            match appended {
-                Appended::Stored => {}
-                Appended::Repeated => verdict.iter_mut().for_each(|logged| logged.is_new = false),
-                Appended::Reused => *verdict = Err(Rejection::EventIdReused),
-                Appended::Erased => *verdict = Err(Rejection::UserErased),
-            }
-        }
-        Ok(verdicts)
+        let counted: Vec<bool> = events.iter().map(|event| event.sighting.is_some()).collect();
+        let appended = self.shared.store.append(events).await?;
+        let verdicts = counted.into_iter().zip(appended).map(|(is_counted, appended)| match appended {
+            Appended::Stored => Ok(Logged { is_new: true, is_counted }),
+            Appended::Repeated => Ok(Logged { is_new: false, is_counted }),
+            Appended::Reused => Err(Rejection::EventIdReused),
+            Appended::Erased => Err(Rejection::UserErased),
+        });
+        Ok(verdicts.collect())
     }
 
     /// Counts at most `limit` days anew on which something came that is not counted yet, the newest first; a day whose

@@ -14,11 +14,13 @@ mod origins;
 mod rooms;
 mod secrets;
 mod store_url;
+mod tracking_outbox;
 mod value;
 
 use std::{env, ffi::OsString, fmt, net::SocketAddr, time::Duration};
 
 use presence_core::{ActivityPolicy, CountedEvents, Policy, RoomPolicy, Zone};
+use presence_outbox::OutboxConfig;
 use presence_sqlite::Durability;
 
 use self::{
@@ -201,6 +203,9 @@ pub struct Config {
 
     #[command(flatten)]
     callbacks: callbacks::CallbackOptions,
+
+    #[command(flatten)]
+    tracking_outbox: tracking_outbox::TrackingOutboxOptions,
 
     /// What a line of the log looks like: pretty (for people) or json (for machines).
     /// Without it pretty on a terminal, else json.
@@ -397,6 +402,18 @@ impl Config {
         self.rooms.activity_is_heartbeat()
     }
 
+    /// The directory in which events of apps wait, and what an event in it survives; `None` where they go to the store at
+    /// once.
+    #[must_use]
+    pub fn tracking_outbox(&self) -> Option<(OutboxConfig, &'static str)> {
+        let durability = match self.durability {
+            Durability::Process => presence_outbox::Durability::Process,
+            _ => presence_outbox::Durability::Fsync,
+        };
+        let config = self.tracking_outbox.config(durability)?;
+        Some((config, value::durability_name(self.durability)))
+    }
+
     /// Which callbacks there are, and how they are made.
     #[must_use]
     pub fn callbacks(&self) -> Callbacks {
@@ -478,6 +495,7 @@ impl Config {
         ]);
         settings.extend(self.rooms.settings());
         settings.extend(self.callbacks.settings());
+        settings.extend(self.tracking_outbox.settings());
         settings.extend([
             ("LOG_FORMAT", self.log_format.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("ACCESS_LOG", u8::from(self.access_log).to_string()),

@@ -10,6 +10,7 @@ mod observe;
 mod process;
 mod requests;
 mod text;
+mod tracking_outbox;
 
 use std::{
     fmt,
@@ -27,6 +28,7 @@ use prometheus_client::{
 pub(crate) use self::{
     jobs::Job,
     observe::{Endpoint, Observe, Seen},
+    tracking_outbox::TrackingCounters,
 };
 use self::{jobs::Jobs, requests::Requests, text::Text};
 use crate::{AppState, traffic::Count};
@@ -212,6 +214,9 @@ impl Collector for Figures {
         let folds = "Folds over weeks and months that are under way or wait for their turn.";
         encoder.gauge("presence_active_folds", folds, state.active_folds() as u64)?;
         metrics.jobs.encode(encoder)?;
+        if let Some(outbox) = state.tracking_outbox() {
+            outbox.counters().encode(encoder)?;
+        }
 
         let Some(work) = state.workload() else { return Ok(()) };
         let waiting = "Jobs that wait for the thread that writes.";

@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use axum::{
     Json,
     extract::State,
-    http::HeaderValue,
+    http::{HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
-use presence_core::{ClientEvent, EventId, EventName, EventProperties, InstallId, Timestamp, UserId};
+use presence_core::{
+    ClientEvent, EventId, EventName, EventProperties, InstallId, Logged, Rejection, Timestamp, UserId,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{
@@ -148,6 +150,9 @@ struct Verdicts {
         (status = 200, description = "A verdict on each.", body = Verdicts,
             headers(("Presence-Durability" = schemas::Durability, description = "What those that were accepted survive.")),
             example = json!({"accepted": 1, "failed": 1, "errors": [{"index": 1, "code": "INVALID_EVENT_NAME"}]})),
+        (status = 202, description = "The same, where a tracking outbox keeps events first: those that were accepted are \
+            stored soon. An event id that was used for another event is then found too late to say so.", body = Verdicts,
+            headers(("Presence-Durability" = schemas::Durability, description = "What those that were accepted survive."))),
     ),
 )]
 pub(crate) async fn ingest(
@@ -172,14 +177,38 @@ pub(crate) async fn ingest(
         }
     }
     let unread = errors.len();
-    let verdicts = state.activity().ingest(events).await?;
+    let (verdicts, kept) = taken(&state, events).await?;
     state.metrics().events(&verdicts, unread);
     let refused = places.into_iter().zip(verdicts).filter_map(|(index, verdict)| {
         verdict.err().map(|rejection| Refused { index, code: rejection.code() })
     });
     errors.extend(refused);
     let errors = Refused::counted(errors, &state);
-    let durability = HeaderValue::from_static(state.settings().durability);
     let verdicts = Verdicts { accepted: all.saturating_sub(errors.len()), failed: errors.len(), errors };
-    Ok(([(DURABILITY, durability)], Json(verdicts)).into_response())
+    let (status, durability) = match kept {
+        Some(durability) => (StatusCode::ACCEPTED, durability),
+        None => (StatusCode::OK, state.settings().durability),
+    };
+    let durability = HeaderValue::from_static(durability);
+    Ok((status, [(DURABILITY, durability)], Json(verdicts)).into_response())
+}
+
+/// Keeps events in the tracking outbox, where there is one, and says what they survive there; else stores them.
+async fn taken(
+    state: &AppState,
+    events: Vec<ClientEvent>,
+) -> Result<(Vec<Result<Logged, Rejection>>, Option<&'static str>), Problem> {
+    let Some(outbox) = state.tracking_outbox() else {
+        return Ok((state.activity().ingest(events).await?, None));
+    };
+    let (accepted, mut verdicts) = state.activity().judge(events);
+    if accepted.is_empty() || outbox.keep(&accepted).await {
+        return Ok((verdicts, Some(outbox.durability())));
+    }
+    // What it has no room for is not lost while the store is there; what it took of it is stored once all the same.
+    let stored = state.activity().store(accepted).await?;
+    for (verdict, stored) in verdicts.iter_mut().filter(|verdict| verdict.is_ok()).zip(stored) {
+        *verdict = stored;
+    }
+    Ok((verdicts, None))
 }

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use presence_core::{Erasure, Place, Record, UserId};
+use presence_core::{Erasure, Place, Record, StoreError, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -58,7 +58,14 @@ pub(crate) async fn erase(
     let (owner, gone) = (state.clone(), user.clone());
     // In a task of its own: a client that goes away leaves no room that knows the user still.
     let erasing = tokio::spawn(async move {
-        let erasure = owner.beats().erase(&gone).await?;
+        let mut erasure = owner.beats().erase(&gone).await?;
+        if let Some(outbox) = owner.tracking_outbox() {
+            let waiting = outbox.erase(&gone).await.map_err(|error| {
+                tracing::warn!(%error, "an erasure does not reach the tracking outbox");
+                Problem::from(StoreError::unavailable("the tracking outbox"))
+            })?;
+            erasure.events = erasure.events.saturating_add(waiting);
+        }
         // What began in the meantime goes too.
         owner.hub().forget(&gone, owner.tracker().now()).await;
         Ok::<_, Problem>(erasure)

@@ -4,6 +4,7 @@ mod active_users;
 mod nodes;
 mod outages;
 mod server;
+mod tracking_outbox;
 
 use std::{
     process::Command,
