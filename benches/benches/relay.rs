@@ -142,9 +142,11 @@ async fn sqlite() {
 fn sqlite_by_hand(path: &std::path::Path) -> i64 {
     let conn = rusqlite::Connection::open(path).expect("a file");
     conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").expect("a file");
-    let mut select =
-        conn.prepare("SELECT number, body FROM outbox ORDER BY number LIMIT ?1").expect("a statement");
-    let mut delete = conn.prepare("DELETE FROM outbox WHERE number <= ?1").expect("a statement");
+    let mut select = conn
+        .prepare("SELECT number, body FROM outbox WHERE sink = 'webhook' ORDER BY number LIMIT ?1")
+        .expect("a statement");
+    let mut delete =
+        conn.prepare("DELETE FROM outbox WHERE sink = 'webhook' AND number <= ?1").expect("a statement");
     let mut delivered = 0;
     loop {
         let rows = select.query_map([DELIVERY], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
@@ -163,7 +165,8 @@ async fn postgres() {
         let store = Arc::new(PostgresStore::connect(config.clone()).await.expect("a store"));
         fill(&*store).await;
         database.psql("CREATE TABLE presence.bare AS SELECT number, body FROM presence.outbox");
-        database.psql("ALTER TABLE presence.bare ADD PRIMARY KEY (number); VACUUM ANALYZE");
+        database.psql("ALTER TABLE presence.bare ADD PRIMARY KEY (number)");
+        database.psql("VACUUM ANALYZE");
         ours.push(rate(drain(&store)).await);
         let mut by_hand = PgConnection::connect_with(&config.connect_options()).await.expect("a connection");
         bare.push(rate(postgres_by_hand(&mut by_hand)).await);
