@@ -6,12 +6,16 @@ use std::{
     time::Duration,
 };
 
-use presence_core::{Retained, StoreError, TimeWindow, Timestamp, Vigil};
+use presence_core::{Feed, Retained, StoreError, TimeWindow, Timestamp, Vigil};
 use presence_sqlx::PostgresClock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{AppState, metrics::Job};
+use crate::{
+    AppState,
+    callbacks::{HistoryBatches, Progress, RoomSync},
+    metrics::Job,
+};
 
 /// How many silences or members one step concludes or forgets before it lets others write.
 const STEP: usize = 1_000;
@@ -319,6 +323,66 @@ pub async fn settle_rooms(state: &AppState) -> Result<u64, StoreError> {
 pub async fn retain_rooms(state: &AppState) -> Result<u64, StoreError> {
     let retain = async { state.hub().rooms().retain(STEP).await.map(|retired| retired.total()) };
     step(state, Job::RetainRooms, retain).await
+}
+
+/// Sends what the copies of the rooms' histories lack, in one run; says how many records there were. It waits between
+/// attempts.
+///
+/// # Errors
+///
+/// The store failed; the next run goes on.
+pub async fn send_history(state: &AppState, batches: &HistoryBatches, feed: Feed) -> Result<u64, StoreError> {
+    let job = match feed {
+        Feed::Messages => Job::ChatHistory,
+        Feed::Sessions => Job::SessionHistory,
+    };
+    step(state, job, whole_run(|| batches.step())).await
+}
+
+/// Sends the state of all open rooms once; says of how many. It waits between attempts.
+///
+/// # Errors
+///
+/// The store failed; the next run begins with the room that it was about.
+pub async fn sync_rooms(state: &AppState, sync: &RoomSync) -> Result<u64, StoreError> {
+    let job = if sync.name() == "periodic_sync" { Job::PeriodicSync } else { Job::DataSync };
+    step(state, job, whole_run(|| sync.step())).await
+}
+
+async fn whole_run<F>(mut step: impl FnMut() -> F) -> Result<u64, StoreError>
+where
+    F: Future<Output = Result<Progress, StoreError>>,
+{
+    let mut sent = 0_u64;
+    loop {
+        match step().await? {
+            Progress::Sent(records) => sent = sent.saturating_add(records),
+            Progress::Again(after) => tokio::time::sleep(after).await,
+            Progress::Refused => {}
+            Progress::Done | Progress::GivenUp | Progress::Elsewhere | Progress::Gone => return Ok(sent),
+        }
+    }
+}
+
+/// Gives up events that have waited, or lain dead, for longer than `retention`; says how many there were.
+///
+/// # Errors
+///
+/// The store failed; the next step goes on.
+pub async fn expire_events(state: &AppState, retention: Duration) -> Result<u64, StoreError> {
+    let expire = async {
+        let Some(outbox) = state.outbox() else { return Ok(0) };
+        let before = state.tracker().now().saturating_sub(retention);
+        let mut expired = 0_u64;
+        loop {
+            let gone = outbox.outbox.expire(before, STEP).await?;
+            expired = expired.saturating_add(gone);
+            if gone < STEP as u64 {
+                return Ok(expired);
+            }
+        }
+    };
+    step(state, Job::ExpireEvents, expire).await
 }
 
 #[cfg(test)]

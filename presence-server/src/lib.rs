@@ -5,6 +5,7 @@ pub mod auth;
 pub mod callbacks;
 pub mod config;
 mod cors;
+mod deliveries;
 pub mod demo;
 mod extract;
 mod front;

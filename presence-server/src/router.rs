@@ -11,8 +11,8 @@ use crate::{
     metrics::Observe,
     problem,
     routes::{
-        active_users, checkpoints, docs, events, health, heartbeat, metrics, online_history, presence,
-        room_history, rooms, status, summaries, users,
+        active_users, checkpoints, docs, events, health, heartbeat, metrics, online_history, outbox,
+        presence, room_history, rooms, status, summaries, users,
     },
     ws,
 };
@@ -75,10 +75,13 @@ pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 8] {
         .routes(routes!(rooms::kick))
         .routes(routes!(rooms::tell))
         .routes(routes!(rooms::actions))
-        .routes(routes!(room_history::data))
+        .routes(routes!(room_history::data, room_history::sync))
         .routes(routes!(room_history::infos))
         .routes(routes!(room_history::messages))
-        .routes(routes!(room_history::sessions));
+        .routes(routes!(room_history::sessions))
+        .routes(routes!(outbox::books))
+        .routes(routes!(outbox::dead_letters))
+        .routes(routes!(outbox::requeue));
     let health = OpenApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(health::presence_health))

@@ -4,12 +4,17 @@ use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use presence_core::StoreError;
 use presence_sqlx::PostgresStore;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    task::{JoinError, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     AppState, Front, Settings,
+    callbacks::EndpointError,
     config::Config,
+    deliveries::Deliveries,
     jobs::{self, Rhythm},
     serve::{Limits, listen, serve},
     storage::{Storage, StorageError, Store},
@@ -38,6 +43,9 @@ pub enum RunError {
     /// The store does not open; nothing was changed.
     #[error("the store does not open")]
     Open(#[from] StorageError),
+    /// Callbacks cannot be made.
+    #[error("callbacks cannot be made")]
+    Callbacks(#[from] EndpointError),
     /// The store failed at the start or at the end.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -76,6 +84,7 @@ pub struct Server {
     config: Config,
     state: AppState,
     store: Store,
+    deliveries: Deliveries,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -105,7 +114,8 @@ impl Server {
             max_in_flight: config.max_in_flight() as usize,
             room_activity_is_heartbeat: config.room_activity_is_heartbeat(),
         };
-        let mut state = AppState::new(storage.beats, storage.activity, storage.rooms, settings);
+        let mut state = AppState::new(storage.beats, storage.activity, storage.rooms, settings)
+            .with_outbox(storage.outbox.clone());
         if let Store::Sqlite(sqlite) = &store {
             state = state.showing(Arc::clone(sqlite));
         }
@@ -113,12 +123,18 @@ impl Server {
             let outbox = TrackingOutbox::open(outbox, durability).await.map_err(RunError::TrackingOutbox)?;
             state = state.with_tracking_outbox(outbox);
         }
+        let (outbox, clock, node) = (storage.outbox, storage.clock, storage.node);
+        // Before the port opens: nothing happens that the sinks do not hear of.
+        let deliveries = Deliveries::new(&config.callbacks(), outbox, clock, node, &state)?;
         let address = config.bind();
         let failed = |cause| RunError::Listen { address, cause };
         let listener = listen(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         tracing::info!(members, "{}", config.summary());
-        Ok(Self { config, state, store, listener, address })
+        if deliveries.is_any() {
+            tracing::info!("callbacks: {}", deliveries.summary());
+        }
+        Ok(Self { config, state, store, deliveries, listener, address })
     }
 
     /// What the routes share.
@@ -152,10 +168,14 @@ impl Server {
         mut jobs: JoinSet<&'static str>,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
-        let Self { config, state, store, listener, address } = self;
+        let Self { config, state, store, deliveries, listener, address } = self;
         // Before it says that it listens: whoever reads that may tell it to end.
         let told = told_to_end();
         tracing::info!("listening on http://{address}");
+        // These go on until the last room has told its end.
+        let stop_deliveries = CancellationToken::new();
+        let mut delivering = JoinSet::new();
+        deliveries.start(&state, &stop_deliveries, &mut delivering);
         let limits = Limits { max_connections: config.max_connections() as usize, ..Limits::default() };
         let traffic = Arc::clone(state.traffic());
         let mut serving =
@@ -174,7 +194,7 @@ impl Server {
                 // A WebSocket is nobody's request any more: its room closes it.
                 tokio::join!(&mut serving, state.hub().drain(ROOMS)).0
             }
-            ended = jobs.join_next() => {
+            ended = next_end(&mut jobs, &mut delivering) => {
                 let job = ended.and_then(Result::ok).unwrap_or("that panicked");
                 tracing::error!(job, "a job died: ending");
                 died = Some(RunError::Job(job));
@@ -184,7 +204,9 @@ impl Server {
             }
         };
         stop.cancel();
+        stop_deliveries.cancel();
         while jobs.join_next().await.is_some() {}
+        while delivering.join_next().await.is_some() {}
         // Neither waits for the other's trouble.
         let (beats, members) = tokio::join!(jobs::flush(&state), jobs::flush_members(&state));
         if let Some(outbox) = state.tracking_outbox() {
@@ -199,6 +221,17 @@ impl Server {
         let drained = served.map_err(RunError::Serve)?;
         tracing::info!(?drained, "ended");
         Ok(())
+    }
+}
+
+/// The end of a task of either kind; none is to end by itself. Where nothing leaves, nothing delivers.
+async fn next_end(
+    jobs: &mut JoinSet<&'static str>,
+    delivering: &mut JoinSet<&'static str>,
+) -> Option<Result<&'static str, JoinError>> {
+    tokio::select! {
+        ended = jobs.join_next() => ended,
+        Some(ended) = delivering.join_next() => Some(ended),
     }
 }
 
@@ -276,6 +309,11 @@ fn start_jobs(
             "bring_events"
         });
     }
+    let (owner, retention) = (state.clone(), config.callbacks().outbox_retention);
+    jobs.start("expire_events", Rhythm::Every(RETENTION), move || {
+        let state = owner.clone();
+        async move { jobs::expire_events(&state, retention).await }
+    });
     if let Some(exposure) = config.exposure() {
         jobs.start("reminder", Rhythm::Every(REMINDER), move || async move {
             tracing::warn!("PRESENCE_INSECURE: {exposure}");

@@ -1,14 +1,19 @@
 //! What every handler shares.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use presence_core::{Activity, Beats, Rooms, Timestamp, Tracker, Zone};
+use presence_core::{
+    Activity, Beats, Outbox, OutboxQuery, RoomFeed, Rooms, SinkBooks, StoreError, Timestamp, Tracker, Zone,
+};
 use presence_sqlite::{SqliteStore, Workload};
 use tokio::sync::Semaphore;
 
 use crate::{
-    auth::Access, config::Origins, metrics::Metrics, tracking_outbox::TrackingOutbox, traffic::Traffic,
-    ws::Hub,
+    auth::Access, config::Origins, deliveries::Syncs, metrics::Metrics, tracking_outbox::TrackingOutbox,
+    traffic::Traffic, ws::Hub,
 };
 
 /// How many folds over weeks and months wait for their turn or are under way.
@@ -70,6 +75,39 @@ struct Shared {
     sqlite: OnceLock<Arc<SqliteStore>>,
     tracking_outbox: OnceLock<TrackingOutbox>,
     folds: Arc<Semaphore>,
+    outbox: OnceLock<OutboxParts>,
+    syncs: OnceLock<Syncs>,
+}
+
+/// What a store keeps for others, as each caller sees it.
+#[derive(Clone)]
+pub(crate) struct OutboxParts {
+    pub(crate) outbox: Arc<dyn Outbox>,
+    pub(crate) query: Arc<dyn OutboxQuery>,
+    pub(crate) feed: Arc<dyn RoomFeed>,
+}
+
+impl OutboxParts {
+    pub(crate) fn of<S>(store: Arc<S>) -> Self
+    where
+        S: Outbox + OutboxQuery + RoomFeed + 'static,
+    {
+        Self { outbox: store.clone(), query: store.clone(), feed: store }
+    }
+
+    /// The books of all sinks. What only keeps the turns of nodes apart has none.
+    pub(crate) async fn books(&self) -> Result<Vec<SinkBooks>, StoreError> {
+        let mut books = self.query.books().await?;
+        books
+            .retain(|books| books.accepted() > 0 || !crate::deliveries::TURNS.contains(&books.sink.as_str()));
+        Ok(books)
+    }
+}
+
+impl fmt::Debug for OutboxParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboxParts").finish_non_exhaustive()
+    }
 }
 
 impl AppState {
@@ -81,6 +119,7 @@ impl AppState {
         let (sqlite, tracking_outbox) = (OnceLock::new(), OnceLock::new());
         let folds = Arc::new(Semaphore::new(FOLDS));
         let hub = Hub::new(rooms);
+        let (outbox, syncs) = (OnceLock::new(), OnceLock::new());
         let shared = Shared {
             beats,
             activity,
@@ -92,6 +131,8 @@ impl AppState {
             sqlite,
             tracking_outbox,
             folds,
+            outbox,
+            syncs,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -115,6 +156,35 @@ impl AppState {
     #[must_use]
     pub fn tracking_outbox(&self) -> Option<&TrackingOutbox> {
         self.shared.tracking_outbox.get()
+    }
+
+    /// Shows operators, and at `/metrics`, what `store` keeps for its sinks; a second store is not shown. Without this
+    /// nothing is kept for anybody.
+    #[must_use]
+    pub fn delivering<S>(self, store: Arc<S>) -> Self
+    where
+        S: Outbox + OutboxQuery + RoomFeed + 'static,
+    {
+        self.with_outbox(OutboxParts::of(store))
+    }
+
+    pub(crate) fn with_outbox(self, outbox: OutboxParts) -> Self {
+        let _ = self.shared.outbox.set(outbox);
+        self
+    }
+
+    /// What is kept for others, where something is.
+    pub(crate) fn outbox(&self) -> Option<&OutboxParts> {
+        self.shared.outbox.get()
+    }
+
+    /// Lets operators call for the syncs that there are.
+    pub(crate) fn set_syncs(&self, syncs: Syncs) {
+        let _ = self.shared.syncs.set(syncs);
+    }
+
+    pub(crate) fn syncs(&self) -> Option<&Syncs> {
+        self.shared.syncs.get()
     }
 
     /// Heartbeats, and who is online.

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use presence_core::{Activity, Beats, MemoryStore, Rooms, StoreError, SystemClock, Tracker};
+use presence_core::{Activity, Beats, Clock, MemoryStore, Rooms, StoreError, SystemClock, Tracker};
 use presence_sqlite::{Durability, SqliteConfig, SqliteStore};
 use presence_sqlx::{PostgresClock, PostgresConfig, PostgresStore};
 
-use crate::config::{Config, PostgresUrl, StoreUrl};
+use crate::{
+    config::{Config, PostgresUrl, StoreUrl},
+    state::OutboxParts,
+};
 
 /// The name of a server that has its store to itself: rooms are its own after a restart.
 const LONE: &str = "lone";
@@ -17,6 +20,10 @@ pub(crate) struct Storage {
     pub(crate) beats: Beats,
     pub(crate) activity: Activity,
     pub(crate) rooms: Rooms,
+    pub(crate) outbox: OutboxParts,
+    /// What this process is called by others on the same store.
+    pub(crate) node: String,
+    pub(crate) clock: Arc<dyn Clock>,
     /// What `Presence-Durability` says of a committed write.
     pub(crate) durability: &'static str,
     pub(crate) store: Store,
@@ -58,8 +65,17 @@ impl Storage {
                 let tracker = Tracker::with_policy(store.clone(), SystemClock, config.policy());
                 let beats = Beats::new(tracker.cached_by(store.clone())).living_in(store.live_set());
                 let activity = Activity::with_policy(store.clone(), SystemClock, config.activity_policy());
-                let rooms = Rooms::with_policy(store, SystemClock, LONE, config.room_policy());
-                Ok(Self { beats, activity, rooms, durability: "memory", store: Store::Memory })
+                let rooms = Rooms::with_policy(store.clone(), SystemClock, LONE, config.room_policy());
+                Ok(Self {
+                    beats,
+                    activity,
+                    rooms,
+                    outbox: OutboxParts::of(store),
+                    node: LONE.to_owned(),
+                    clock: Arc::new(SystemClock),
+                    durability: "memory",
+                    store: Store::Memory,
+                })
             }
             StoreUrl::Sqlite { path } => {
                 let sqlite = SqliteConfig::new(path).durability(config.durability());
@@ -68,8 +84,16 @@ impl Storage {
                 let beats = Beats::new(tracker.cached_by(store.clone())).backed_by(store.clone());
                 let activity = Activity::with_policy(store.clone(), SystemClock, config.activity_policy());
                 let rooms = Rooms::with_policy(store.clone(), SystemClock, LONE, config.room_policy());
-                let store = Store::Sqlite(store);
-                Ok(Self { beats, activity, rooms, durability: durability(config), store })
+                Ok(Self {
+                    beats,
+                    activity,
+                    rooms,
+                    outbox: OutboxParts::of(store.clone()),
+                    node: LONE.to_owned(),
+                    clock: Arc::new(SystemClock),
+                    durability: durability(config),
+                    store: Store::Sqlite(store),
+                })
             }
             StoreUrl::Postgres { url } => Self::postgres(config, &url).await,
         }
@@ -91,9 +115,17 @@ impl Storage {
         let beats = Beats::new(tracker.cached_by(store.clone())).shared_with(store.clone());
         let activity = Activity::with_policy(store.clone(), clock.clone(), config.activity_policy());
         let node = config.node_name().map_or_else(any_name, str::to_owned);
-        let rooms = Rooms::with_policy(store.clone(), clock.clone(), node, config.room_policy());
-        let store = Store::Postgres { store, clock };
-        Ok(Self { beats, activity, rooms, durability: durability(config), store })
+        let rooms = Rooms::with_policy(store.clone(), clock.clone(), node.clone(), config.room_policy());
+        Ok(Self {
+            beats,
+            activity,
+            rooms,
+            outbox: OutboxParts::of(store.clone()),
+            node,
+            clock: clock.clone(),
+            durability: durability(config),
+            store: Store::Postgres { store, clock },
+        })
     }
 }
 

@@ -58,7 +58,7 @@ async fn body(response: Response<Body>) -> String {
 /// `path` with values for its parameters.
 fn filled(path: &str) -> String {
     let path = path.replace("{user_id}", "alice").replace("{id}", "1").replace("{day}", "2024-05-31");
-    path.replace("{file}", "index.html")
+    path.replace("{file}", "index.html").replace("{sink}", "room_events")
 }
 
 /// `PRESENCE_TEST_UPDATE=1` writes the file anew.

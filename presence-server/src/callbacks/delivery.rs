@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
+use presence_core::Fingerprint;
 
 /// The longest id, in bytes.
 const LONGEST: usize = 256;
@@ -48,6 +49,13 @@ impl DeliveryId {
         if fits && is_sendable { Ok(Self(text.into())) } else { Err(BadDeliveryId) }
     }
 
+    /// The id of what has this name: the name itself, or a digest of it where it could not be sent.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let digest = || format!("id_{:032x}", Fingerprint::of(&[name.as_bytes()]).0);
+        Self::new(name).unwrap_or_else(|_| Self(digest().into()))
+    }
+
     /// The id as it is sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -82,6 +90,11 @@ mod tests {
             ["", "a.b", ".", "a b", "a\nb", "a\r\nx: y", "\u{7f}", "caf\u{e9}", &"x".repeat(LONGEST + 1)]
         {
             assert_eq!(DeliveryId::new(bad), Err(BadDeliveryId), "{bad:?}");
+            // What has such a name has an id nevertheless, and always the same.
+            let id = DeliveryId::of(bad);
+            assert_eq!(DeliveryId::new(id.as_str()), Ok(DeliveryId::of(bad)), "{bad:?}");
         }
+        assert_eq!(DeliveryId::of("chat_lobby_1_7").as_str(), "chat_lobby_1_7");
+        assert_ne!(DeliveryId::of("a.b"), DeliveryId::of("a.c"));
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How many deliveries are under way at once, each on a connection of its own.
-const CONNECTIONS: usize = 4;
+pub(super) const CONNECTIONS: usize = 4;
 /// How long connecting and the head of the answer may take, whatever the whole may take.
 const HEAD: Duration = Duration::from_secs(15);
 /// How much of an answer's body is read, so that the connection can be used again; nothing in it is looked at.

@@ -6,7 +6,7 @@ use super::{
     ConfigError, EventKinds, MASK, YEAR,
     environment::Origin,
     secrets::secret,
-    value::{count, flag, seconds},
+    value::{count, flag, hours, seconds},
 };
 use crate::callbacks::{CallbackPolicy, CallbackUrl, Guard, SigningSecrets};
 
@@ -49,6 +49,8 @@ pub struct Callbacks {
     pub retry_delay: Duration,
     /// How often the state of all rooms is sent; `None` for never.
     pub sync_interval: Option<Duration>,
+    /// How long events wait for their sink, and lie dead after it has refused them.
+    pub outbox_retention: Duration,
 }
 
 /// The settings of callbacks.
@@ -89,8 +91,8 @@ pub(super) struct CallbackOptions {
     event_callback_url: Option<CallbackUrl>,
 
     /// The kinds of events that go to EVENT_CALLBACK_URL, with commas between them: state_changed,
-    /// timeline_corrected, room_created, room_closed, user_joined, user_left. Without it all of
-    /// them, also those that later versions bring.
+    /// timeline_corrected, room_created, room_closed, user_joined, user_left, dau_calculated. Without
+    /// it all of them, also those that later versions bring.
     #[arg(long, value_name = "KINDS", value_parser = str::parse::<EventKinds>, help_heading = "Callbacks",
           verbatim_doc_comment)]
     event_callback_kinds: Option<EventKinds>,
@@ -157,6 +159,12 @@ pub(super) struct CallbackOptions {
           help_heading = "Callbacks", verbatim_doc_comment)]
     sync_interval_seconds: Duration,
 
+    /// How long an event waits for a sink that does not accept it, and is kept after a sink has refused
+    /// it, in hours, from 1 to a year.
+    #[arg(long, value_name = "HOURS", default_value = "72", value_parser = hours(1..=YEAR / 3600),
+          help_heading = "Callbacks", verbatim_doc_comment)]
+    outbox_retention_hours: Duration,
+
     #[arg(skip)]
     secrets: Option<SigningSecrets>,
 }
@@ -205,6 +213,7 @@ impl CallbackOptions {
             max_retries: self.callback_max_retries,
             retry_delay: self.callback_retry_delay_seconds,
             sync_interval: Some(self.sync_interval_seconds).filter(|interval| !interval.is_zero()),
+            outbox_retention: self.outbox_retention_hours,
         }
     }
 
@@ -248,6 +257,7 @@ impl CallbackOptions {
             ("CALLBACK_RETRY_DELAY_SECONDS", seconds(self.callback_retry_delay_seconds)),
             ("CALLBACK_TIMEOUT_SECONDS", seconds(self.callback_timeout_seconds)),
             ("SYNC_INTERVAL_SECONDS", seconds(self.sync_interval_seconds)),
+            ("OUTBOX_RETENTION_HOURS", (self.outbox_retention_hours.as_secs() / 3600).to_string()),
         ]);
         settings
     }

@@ -2,30 +2,34 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-/// The kinds that there are, as an event's `kind` has them.
-const KINDS: [&str; 6] =
-    ["state_changed", "timeline_corrected", "room_created", "room_closed", "user_joined", "user_left"];
+use presence_core::EventKind;
 
 /// Kinds of [events](presence_core::Event), by the names that their `kind` has. Default: all, also those that are to
 /// come.
 ///
 /// ```
+/// use presence_core::EventKind;
 /// use presence_server::config::EventKinds;
 ///
 /// let kinds: EventKinds = "user_joined,user_left".parse()?;
-/// assert!(kinds.contains("user_left") && !kinds.contains("state_changed"));
-/// assert!(EventKinds::default().contains("state_changed"));
+/// assert!(kinds.contains(EventKind::UserLeft) && !kinds.contains(EventKind::StateChanged));
+/// assert!(EventKinds::default().contains(EventKind::StateChanged));
 /// assert!("left".parse::<EventKinds>().is_err());
 /// # Ok::<(), String>(())
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct EventKinds(Option<BTreeSet<&'static str>>);
+pub struct EventKinds(Option<BTreeSet<EventKind>>);
 
 impl EventKinds {
     /// Whether events of this kind are among them.
     #[must_use]
-    pub fn contains(&self, kind: &str) -> bool {
-        self.0.as_ref().is_none_or(|kinds| kinds.contains(kind))
+    pub fn contains(&self, kind: EventKind) -> bool {
+        self.0.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+    }
+
+    /// All of them that there are.
+    pub fn iter(&self) -> impl Iterator<Item = EventKind> + '_ {
+        EventKind::ALL.into_iter().filter(|kind| self.contains(*kind))
     }
 }
 
@@ -33,14 +37,14 @@ impl FromStr for EventKinds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let kinds = text.split(',').map(|name| KINDS.into_iter().find(|kind| *kind == name)).collect();
-        let refused =
-            || format!("must be kinds of events with commas between them, out of {}", KINDS.join(", "));
+        let kinds = text.split(',').map(EventKind::named).collect();
+        let names = || EventKind::ALL.map(EventKind::name).join(", ");
+        let refused = || format!("must be kinds of events with commas between them, out of {}", names());
         Option::map(kinds, |kinds| Self(Some(kinds))).ok_or_else(refused)
     }
 }
 
-/// As it is written, in the order of the alphabet; empty for all.
+/// As it is written, in the order in which the kinds are listed; empty for all.
 impl fmt::Display for EventKinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, kind) in self.0.iter().flatten().enumerate() {

@@ -27,10 +27,15 @@ pub(crate) enum Job {
     RenewRooms,
     SettleRooms,
     RetainRooms,
+    ChatHistory,
+    SessionHistory,
+    PeriodicSync,
+    DataSync,
+    ExpireEvents,
     Clock,
 }
 
-const JOBS: [(Job, &str); 13] = [
+const JOBS: [(Job, &str); 18] = [
     (Job::Flush, "flush"),
     (Job::FlushMembers, "flush_members"),
     (Job::Sweep, "sweep"),
@@ -43,6 +48,11 @@ const JOBS: [(Job, &str); 13] = [
     (Job::RenewRooms, "renew_rooms"),
     (Job::SettleRooms, "settle_rooms"),
     (Job::RetainRooms, "retain_rooms"),
+    (Job::ChatHistory, "chat_history"),
+    (Job::SessionHistory, "session_history"),
+    (Job::PeriodicSync, "periodic_sync"),
+    (Job::DataSync, "data_sync"),
+    (Job::ExpireEvents, "expire_events"),
     (Job::Clock, "clock"),
 ];
 
@@ -97,7 +107,8 @@ impl Jobs {
         encoder.counters(
             "presence_job_done",
             "What the steps did: users whose heartbeats were flushed, changes of members flushed, silences concluded, \
-             members evicted, days summed up or counted, snapshots kept, rows let go of.",
+             members evicted, days summed up or counted, snapshots kept, rows let go of, records and rooms sent, events \
+             given up.",
             by_job(|steps| steps.done.get()),
         )?;
         let mut durations =

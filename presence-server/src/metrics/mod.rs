@@ -4,6 +4,7 @@
 //! readings of the clock and a few additions; its route is looked up once per route, not per request.
 
 pub(crate) mod access;
+mod callbacks;
 mod histogram;
 mod jobs;
 mod observe;
@@ -17,7 +18,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use presence_core::{Logged, Rejection, Taken, Timestamp};
+use presence_core::{Logged, Rejection, SinkBooks, Taken, Timestamp};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, text::encode},
@@ -25,12 +26,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use self::{callbacks::Deliveries, jobs::Jobs, requests::Requests, text::Text};
 pub(crate) use self::{
+    callbacks::{CallbackFigures, SinkFigures},
     jobs::Job,
     observe::{Endpoint, Observe, Seen},
     tracking_outbox::TrackingCounters,
 };
-use self::{jobs::Jobs, requests::Requests, text::Text};
 use crate::{AppState, traffic::Count};
 
 /// The media type of [`scrape`].
@@ -47,6 +49,7 @@ const CHECKPOINTS: [&str; 2] = ["stored", "unchanged"];
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) jobs: Jobs,
+    pub(crate) deliveries: Deliveries,
     heartbeats: [Count; HEARTBEATS.len()],
     checkpoints: [Count; CHECKPOINTS.len()],
     events: [Count; EVENTS.len()],
@@ -106,8 +109,12 @@ const DAYS: usize = 100;
 pub(crate) async fn scrape(state: &AppState) -> String {
     let online = state.beats().online_count(state.tracker().policy().online_window).await.ok();
     let stale_days = state.activity().stale_days(DAYS).await.ok();
+    let books = match state.outbox() {
+        Some(outbox) => state.metrics().deliveries.books(outbox.books()).await,
+        None => Some(Vec::new()),
+    };
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures { state: state.clone(), online, stale_days }));
+    registry.register_collector(Box::new(Figures { state: state.clone(), online, stale_days, books }));
     let mut text = String::with_capacity(16 * 1024);
     // Writing to text does not fail.
     let _ = encode(&mut text, &registry);
@@ -120,11 +127,12 @@ struct Figures {
     state: AppState,
     online: Option<u64>,
     stale_days: Option<usize>,
+    books: Option<Vec<SinkBooks>>,
 }
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Self { state, online, stale_days } = self;
+        let Self { state, online, stale_days, books } = self;
         let (metrics, traffic) = (state.metrics(), state.traffic());
         let beats = state.beats();
         let encoder = &mut encoder;
@@ -214,6 +222,7 @@ impl Collector for Figures {
         let folds = "Folds over weeks and months that are under way or wait for their turn.";
         encoder.gauge("presence_active_folds", folds, state.active_folds() as u64)?;
         metrics.jobs.encode(encoder)?;
+        metrics.deliveries.encode(books.as_deref().unwrap_or_default(), encoder)?;
         if let Some(outbox) = state.tracking_outbox() {
             outbox.counters().encode(encoder)?;
         }

@@ -22,6 +22,13 @@ pub(super) trait Text {
     ) -> fmt::Result;
     /// A number as it is now.
     fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result;
+    /// Numbers as they are now, by labels.
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (L, u64)>,
+    ) -> fmt::Result;
     /// An instant in seconds.
     fn instant(&mut self, name: &str, help: &str, at: Timestamp) -> fmt::Result;
     /// Instants in seconds, by labels.
@@ -55,6 +62,16 @@ impl Text for DescriptorEncoder<'_> {
 
     fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
         self.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        mut values: impl Iterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut encoder = self.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        values.try_for_each(|(labels, value)| encoder.encode_family(&labels)?.encode_gauge(&value))
     }
 
     fn instant(&mut self, name: &str, help: &str, at: Timestamp) -> fmt::Result {

@@ -120,6 +120,11 @@ schema! {
 }
 
 schema! {
+    /// Where events go, as the server calls it.
+    SinkName = text(1..=32, "room_events").pattern(Some("^[a-z0-9_]{1,32}$"))
+}
+
+schema! {
     /// An instant in Unix seconds, up to the end of the year 9999.
     UnixSeconds = whole(KnownFormat::Int64, 0..=LAST_SECOND).examples([1_717_161_600])
 }

@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod heartbeat;
 pub(crate) mod metrics;
 pub(crate) mod online_history;
+pub(crate) mod outbox;
 mod parts;
 pub(crate) mod presence;
 pub(crate) mod room_history;

@@ -5,7 +5,7 @@ use std::mem;
 use axum::{
     Json,
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use presence_core::{
@@ -21,9 +21,11 @@ use super::{
 };
 use crate::{
     AppState,
+    deliveries::Syncs,
     extract::{Params, Segments},
     openapi::schemas,
     problem::Problem,
+    ws::Hub,
 };
 
 /// Messages, and sessions, of a page where nothing is said.
@@ -225,8 +227,8 @@ pub(crate) struct Info {
 }
 
 impl Info {
-    fn new(state: &AppState, room: StoredRoom) -> Self {
-        let live = state.hub().overview(&room.id);
+    pub(crate) fn new(hub: &Hub, room: StoredRoom) -> Self {
+        let live = hub.overview(&room.id);
         let stored = (room.counters.stats.current_users, room.last_activity());
         let (current_connections, last_activity) =
             live.map_or(stored, |live| (live.stats.current_users, live.last_activity));
@@ -248,7 +250,7 @@ impl Info {
 )]
 pub(crate) async fn infos(State(state): State<AppState>) -> Result<Json<Vec<Info>>, Problem> {
     let rooms = all(&state).await?;
-    Ok(Json(rooms.into_iter().map(|room| Info::new(&state, room)).collect()))
+    Ok(Json(rooms.into_iter().map(|room| Info::new(state.hub(), room)).collect()))
 }
 
 /// A room with what happened in it last.
@@ -281,7 +283,7 @@ async fn hand_over(state: AppState, mut page: Page<StoredRoom, RoomId>, array: P
     let mut before = b'[';
     loop {
         for room in page.items {
-            let room = match Data::read(&state, room).await {
+            let room = match Data::of(state.hub(), room).await {
                 Ok(room) => room,
                 Err(error) => return array.fail(error).await,
             };
@@ -303,16 +305,82 @@ async fn hand_over(state: AppState, mut page: Page<StoredRoom, RoomId>, array: P
     let _ = array.send(end.into()).await;
 }
 
+/// What was begun.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Started {
+    /// The callbacks: `periodic_sync`, `data_sync`.
+    started: Vec<&'static str>,
+}
+
+/// Sends the state of all open rooms now, beside what is sent every SYNC_INTERVAL_SECONDS: their figures to
+/// PERIODIC_SYNC_CALLBACK_URL, everything to DATA_CALLBACK_URL. A sync that is under way is followed by another one.
+#[utoipa::path(
+    post, path = "/management/sync", operation_id = "startSync", tag = "rooms",
+    responses(
+        (status = 202, description = "Begun, and under way when this is answered.", body = Started,
+         example = json!({"started": ["periodic_sync", "data_sync"]})),
+        (status = 409, description = "Neither URL is set (`SYNC_NOT_CONFIGURED`)."),
+    ),
+)]
+pub(crate) async fn sync(State(state): State<AppState>) -> Result<(StatusCode, Json<Started>), Problem> {
+    let started = state.syncs().map(Syncs::call).unwrap_or_default();
+    if started.is_empty() {
+        let detail = "neither PERIODIC_SYNC_CALLBACK_URL nor DATA_CALLBACK_URL is set";
+        return Err(Problem::new(StatusCode::CONFLICT, "SYNC_NOT_CONFIGURED", detail));
+    }
+    Ok((StatusCode::ACCEPTED, Json(Started { started })))
+}
+
 impl Data {
-    async fn read(state: &AppState, room: StoredRoom) -> Result<Self, Error> {
-        let rooms = state.hub().rooms();
-        let ever = Window::new(Timestamp::MIN, Timestamp::MAX)?;
-        let messages = rooms.messages(&room.id, ever, 1, MESSAGES).await?;
-        let sessions = rooms.sessions(&room.id, ever, 1, SESSIONS).await?;
+    /// A room as it is now.
+    pub(crate) async fn of(hub: &Hub, room: StoredRoom) -> Result<Self, Error> {
+        let messages = hub.rooms().messages(&room.id, Window::all(), 1, MESSAGES).await?;
+        let sessions = hub.rooms().sessions(&room.id, Window::all(), 1, SESSIONS).await?;
         Ok(Self {
             chat_history: messages.into_iter().flat_map(|page| page.records).map(Said::from).collect(),
             session_history: sessions.into_iter().flat_map(|page| page.records).map(Stayed::from).collect(),
-            room: Described::new(state, room),
+            room: Described::new(hub, room),
         })
     }
+
+    /// A room as it was made.
+    pub(crate) const fn made(room: Described) -> Self {
+        Self { room, chat_history: Vec::new(), session_history: Vec::new() }
+    }
+
+    /// As JSON of at most `longest` bytes, with as much of the ends of its histories as fits in.
+    pub(crate) fn to_body(&self, longest: usize) -> serde_json::Result<Vec<u8>> {
+        let whole = serde_json::to_vec(self)?;
+        if whole.len() <= longest {
+            return Ok(whole);
+        }
+        let bare = Histories { room: &self.room, chat_history: &[], session_history: &[] };
+        let mut room = longest.saturating_sub(serde_json::to_vec(&bare)?.len());
+        // Stays first: they are short, and few.
+        let session_history = fitting(&self.session_history, &mut room)?;
+        let chat_history = fitting(&self.chat_history, &mut room)?;
+        serde_json::to_vec(&Histories { chat_history, session_history, ..bare })
+    }
+}
+
+/// [`Data`] with a part of its histories.
+#[derive(Serialize)]
+struct Histories<'a> {
+    #[serde(flatten)]
+    room: &'a Described,
+    chat_history: &'a [Said],
+    session_history: &'a [Stayed],
+}
+
+/// The first of `rows` that fit into `room` bytes, of which they take what they need.
+fn fitting<'a, T: Serialize>(rows: &'a [T], room: &mut usize) -> serde_json::Result<&'a [T]> {
+    for (place, row) in rows.iter().enumerate() {
+        // A comma beside each.
+        let length = serde_json::to_vec(row)?.len().saturating_add(1);
+        match room.checked_sub(length) {
+            Some(less) => *room = less,
+            None => return Ok(rows.get(..place).unwrap_or_default()),
+        }
+    }
+    Ok(rows)
 }

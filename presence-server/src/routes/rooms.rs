@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_lc_rs::rand;
 use axum::{Json, extract::State, http::StatusCode};
-use presence_core::{Admins, Asker, Command, RoomId, RoomName, RoomStats, StoredRoom, UserId};
+use presence_core::{Admins, Asker, Command, RoomId, RoomName, RoomStats, StoredRoom, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,7 +13,7 @@ use crate::{
     extract::{JsonBody, Params, Segments},
     openapi::schemas,
     problem::Problem,
-    ws::{Answer, RoomHandle},
+    ws::{Answer, Hub, RoomHandle},
 };
 
 /// The room that the path names.
@@ -104,10 +104,14 @@ pub(crate) struct Described {
     total_joins: u64,
 }
 
+/// How many are, and were, in a room that may be open here.
+pub(crate) fn stats(hub: &Hub, room: &StoredRoom) -> RoomStats {
+    hub.overview(&room.id).map_or(room.counters.stats, |overview| overview.stats)
+}
+
 impl Described {
-    pub(super) fn new(state: &AppState, room: StoredRoom) -> Self {
-        let live = state.hub().overview(&room.id).map(|overview| overview.stats);
-        let RoomStats { current_users, peak_users, total_joins } = live.unwrap_or(room.counters.stats);
+    pub(crate) fn new(hub: &Hub, room: StoredRoom) -> Self {
+        let RoomStats { current_users, peak_users, total_joins } = stats(hub, &room);
         Self {
             room_id: room.id,
             room_name: room.name,
@@ -116,6 +120,19 @@ impl Described {
             current_users,
             peak_users,
             total_joins,
+        }
+    }
+
+    /// A room when it was made, in which nobody was yet.
+    pub(crate) const fn made(id: RoomId, name: RoomName, admins: Vec<UserId>, at: Timestamp) -> Self {
+        Self {
+            room_id: id,
+            room_name: name,
+            admin_user_ids: admins,
+            start_time: at.as_secs(),
+            current_users: 0,
+            peak_users: 0,
+            total_joins: 0,
         }
     }
 }
@@ -140,7 +157,7 @@ pub(super) async fn all(state: &AppState) -> Result<Vec<StoredRoom>, Problem> {
 )]
 pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<Vec<Described>>, Problem> {
     let rooms = all(&state).await?;
-    Ok(Json(rooms.into_iter().map(|room| Described::new(&state, room)).collect()))
+    Ok(Json(rooms.into_iter().map(|room| Described::new(state.hub(), room)).collect()))
 }
 
 /// Describes a room that is open.
@@ -159,7 +176,7 @@ pub(crate) async fn one(
     let id = room_id(&segments)?;
     let room = state.hub().rooms().room(&id).await?.filter(|room| room.closed_at.is_none());
     let room = room.ok_or_else(|| Problem::unknown_room(&id))?;
-    Ok(Json(Described::new(&state, room)))
+    Ok(Json(Described::new(state.hub(), room)))
 }
 
 /// Has an operator's command carried out and stored; says whether it changed anything.

@@ -64,6 +64,14 @@ impl Request {
     pub(crate) fn is_signed_with(&self, secret: &str) -> bool {
         standardwebhooks::Webhook::new(secret).expect("a secret").verify(&self.body, &self.headers).is_ok()
     }
+
+    /// The same where the sender's clock does not go.
+    pub(crate) fn is_signed_once_with(&self, secret: &str) -> bool {
+        let webhook = standardwebhooks::Webhook::new(secret).expect("a secret");
+        let [id, at] = ["webhook-id", "webhook-timestamp"].map(|name| self.header(name).expect("a header"));
+        let signature = webhook.sign(id, at.parse().expect("seconds"), &self.body).expect("a signature");
+        self.header("webhook-signature") == Some(&*signature)
+    }
 }
 
 /// A receiver that does one list of steps for each request, and answers 200 when there are no more lists.
@@ -78,6 +86,7 @@ struct World {
     /// What is done next, last first.
     next: Mutex<Vec<Vec<Step>>>,
     seen: Mutex<Vec<Request>>,
+    read: watch::Sender<usize>,
     connections: watch::Sender<usize>,
     signal: watch::Sender<usize>,
     swallowed: AtomicBool,
@@ -91,6 +100,7 @@ impl Receiver {
         let world = Arc::new(World {
             next: Mutex::new(behaviours),
             seen: Mutex::default(),
+            read: watch::Sender::new(0),
             connections: watch::Sender::new(0),
             signal: watch::Sender::new(0),
             swallowed: AtomicBool::new(false),
@@ -124,6 +134,11 @@ impl Receiver {
     /// The requests that were read whole, in order.
     pub(crate) fn seen(&self) -> Vec<Request> {
         self.world.seen.lock().expect("nobody panics").clone()
+    }
+
+    /// Waits until there have been `count` of them.
+    pub(crate) async fn read(&self, count: usize) {
+        self.world.read.subscribe().wait_for(|read| *read >= count).await.expect("it lives");
     }
 
     /// Whether somebody read all of a body without an end.
@@ -174,6 +189,7 @@ async fn receive(mut stream: TcpStream, world: Arc<World>) {
                 Step::Read => {
                     let Some(request) = read(&mut stream).await else { return };
                     world.seen.lock().expect("nobody panics").push(request);
+                    world.read.send_modify(|read| *read += 1);
                 }
                 Step::ReadHead => drop(read_head(&mut stream).await),
                 Step::Write(text) => drop(stream.write_all(&text).await),
