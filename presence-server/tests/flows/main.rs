@@ -1,8 +1,10 @@
 //! The real server, as a process on a real port and a real file.
 
 mod active_users;
+mod callbacks;
 mod nodes;
 mod outages;
+mod receiver;
 mod server;
 mod tracking_outbox;
 

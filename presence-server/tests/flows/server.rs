@@ -14,6 +14,9 @@ use std::{
 /// Long for a server that answers, short for somebody who waits for a hanging one.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What operators show.
+pub(crate) const KEY: &str = "K7pWx2eRt9yUi4oPa6sDf8gHj1kLz3xC";
+
 /// A running server, killed when the test ends.
 pub(crate) struct Server {
     pub(crate) child: Child,
@@ -78,7 +81,16 @@ impl Client {
 
     /// One request; status and body.
     pub(crate) fn ask(&mut self, line: &str, body: &str) -> std::io::Result<(u16, String)> {
-        let head = format!("{line} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n");
+        self.ask_with(line, "", body)
+    }
+
+    /// The same as an operator.
+    pub(crate) fn manage(&mut self, line: &str, body: &str) -> std::io::Result<(u16, String)> {
+        self.ask_with(line, &format!("X-Api-Key: {KEY}\r\n"), body)
+    }
+
+    fn ask_with(&mut self, line: &str, headers: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let head = format!("{line} HTTP/1.1\r\nHost: test\r\n{headers}Content-Type: application/json\r\n");
         let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
         self.stream.get_mut().write_all(request.as_bytes())?;
         let gone = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
