@@ -11,11 +11,20 @@ mod custom_store_conformance;
 
 /// The examples are built beside the tests.
 fn example(name: &str) -> Command {
+    Command::new(built(&format!("examples/{name}")))
+}
+
+/// A program beside the tests.
+fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let folder = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
-    let path = folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} is built by `cargo test` or `cargo build --examples`", path.display());
-    Command::new(path)
+    let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        path.exists(),
+        "{} is built by `cargo test --workspace` or `cargo build --workspace --examples --bins`",
+        path.display()
+    );
+    path
 }
 
 fn output(mut command: Command) -> String {
@@ -66,6 +75,34 @@ fn embed_axum_postgres() {
 #[test]
 fn outbox() {
     assert!(output(example("outbox")).ends_with("4 delivered, 1 refused, 0 bytes wait\n"));
+}
+
+#[test]
+fn callback_receiver() {
+    let mut script = Command::new("sh");
+    script.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("callback_receiver.sh"));
+    script.env("SERVER", built("presence-server")).env("SERVER_ADDRESS", "127.0.0.1:0");
+    script.env("RECEIVER", built("examples/callback_receiver")).env("RECEIVER_ADDRESS", "127.0.0.1:0");
+    script.env("CLIENT", built("examples/room_client"));
+    let shown = output(script);
+    let (_, table) = shown.split_once("COUNT").expect("a table");
+    let rows: Vec<_> = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(
+        rows,
+        [
+            ["1", "/api/chat-history", "ChatHistoryBatch"],
+            ["1", "/api/periodic-sync", "PeriodicSync"],
+            ["1", "/api/room-events", "RoomClosed"],
+            ["1", "/api/room-events", "RoomCreated"],
+            ["1", "/api/room-events", "UserJoined"],
+            ["1", "/api/room-events", "UserLeft"],
+            ["1", "/api/session-history", "SessionHistoryBatch"],
+            ["2", "/sync/room", "RoomData"],
+        ],
+        "{shown}"
+    );
+    let copy = r#""is_closed":true,"members":[],"messages":1,"name":"Lobby","#;
+    assert!(shown.contains(copy) && shown.contains(r#""refused":0,"repeated":0"#), "{shown}");
 }
 
 #[test]
