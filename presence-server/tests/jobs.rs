@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use presence_core::{
-    Activity, ActivityPolicy, Beats, ClientEvent, Envelope, EventName, Heartbeat, InstallId, Interval,
-    ManualClock, MemoryStore, Period, Rooms, Source, StateType, SummaryCache, Timestamp, Tracker, UserId,
-    Window, Zone,
+    Activity, ActivityPolicy, Beats, ClientEvent, Clock, Envelope, EventKind, EventName, Heartbeat,
+    InstallId, Interval, ManualClock, MemoryStore, Outbox, OutboxQuery, Period, Rooms, SinkName, Source,
+    StateType, Subscriptions, SummaryCache, Timestamp, Tracker, UserId, Window, Zone,
 };
 use presence_server::{
     AppState, Settings,
@@ -208,4 +208,33 @@ async fn days_of_all_users_are_summed_up_in_the_zone_of_reporting_days() {
         let kept = store.kept(&user(number), Window::all()).await.unwrap().unwrap();
         assert_eq!(kept.days.iter().map(|day| day.window).collect::<Vec<_>>(), day.spans());
     }
+}
+
+#[tokio::test]
+async fn an_event_that_waited_for_too_long_is_given_up_and_counted() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_717_161_600).unwrap()));
+    let store = Arc::new(MemoryStore::new());
+    let sink = SinkName::new("events").unwrap();
+    store.subscribe(Subscriptions::none().with(sink, EventKind::ALL));
+    let tracker = Tracker::new(store.clone(), clock.clone());
+    let activity = Activity::new(store.clone(), clock.clone());
+    let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
+    let state = AppState::new(Beats::new(tracker), activity, rooms, Settings::default());
+    let state = state.delivering(store.clone());
+    let retention = Duration::from_hours(72);
+    // More than one step takes.
+    for number in 0..2500 {
+        let user = UserId::new(format!("user-{number}")).unwrap();
+        state.beats().record(Envelope::checkpoint(user, StateType::Working)).await.unwrap();
+    }
+    clock.set(clock.now().saturating_add(retention));
+    let user = UserId::new("late").unwrap();
+    state.beats().record(Envelope::checkpoint(user, StateType::Working)).await.unwrap();
+    assert_eq!(jobs::expire_events(&state, retention).await.unwrap(), 0, "it is kept for so long");
+    clock.set(clock.now().saturating_add(Duration::from_millis(1)));
+    assert_eq!(jobs::expire_events(&state, retention).await.unwrap(), 2500);
+    let books = store.books().await.unwrap();
+    let counted: Vec<_> =
+        books.iter().map(|books| (books.pending, books.expired, books.accepted())).collect();
+    assert_eq!(counted, [(1, 2500, 2501)]);
 }

@@ -17,7 +17,9 @@ use axum::{
     routing::get,
 };
 use futures_util::{FutureExt, stream};
-use presence_core::{Activity, Beats, ManualClock, Rooms, Timestamp, Tracker};
+use presence_core::{
+    Activity, Beats, EventKind, ManualClock, Outbox, Rooms, SinkName, Subscriptions, Timestamp, Tracker,
+};
 use presence_outbox::OutboxConfig;
 use presence_server::{
     AppState, Settings, TrackingOutbox, app, jobs,
@@ -54,6 +56,7 @@ impl World {
         let activity = Activity::new(store.clone(), clock.clone());
         let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
         let state = AppState::new(beats, activity, rooms, settings).showing(store.clone());
+        let state = state.delivering(store.clone());
         let router = app(state.clone());
         Self { clock, store, state, router }
     }
@@ -288,6 +291,8 @@ async fn durations_fall_into_buckets_that_add_up() {
 #[tokio::test]
 async fn every_metric_is_known_by_name_type_and_meaning() {
     let world = World::plain().await;
+    let sink = SinkName::new("events").expect("a name");
+    world.store.subscribe(Subscriptions::none().with(sink, EventKind::ALL));
     exercise(&world).await;
     for step in [
         jobs::flush(&world.state).await,
@@ -338,6 +343,44 @@ async fn every_metric_is_known_by_name_type_and_meaning() {
     }
     let kept = fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
     assert!(table == kept, "tests/metrics.txt is not what /metrics says:\n{table}");
+}
+
+#[tokio::test]
+async fn the_books_of_a_sink_balance_and_are_read_every_ten_seconds() {
+    let world = World::plain().await;
+    let sink = SinkName::new("events").expect("a name");
+    world.store.subscribe(Subscriptions::none().with(sink.clone(), EventKind::ALL));
+    for user in ["alice", "bob", "carol", "dave"] {
+        let (status, answer) =
+            world.ask(&format!("POST /users/{user}/checkpoints"), r#"{"state":"Working"}"#).await;
+        assert_eq!(status, 201, "{answer}");
+    }
+    world.store.ack(&sink, vec![1]).await.expect("a store");
+    world.store.nack(&sink, vec![(2, "no".to_owned())], at(NOW)).await.expect("a store");
+    assert_eq!(world.ask("DELETE /users/carol", "").await.0, 200);
+    tokio::time::pause();
+    let of_outbox = async || {
+        let figures = world.figures().await;
+        let names = [
+            "accepted_total",
+            "delivered_total",
+            "pending",
+            "dead",
+            "expired_total",
+            "erased_total",
+            "oldest_timestamp_seconds",
+        ];
+        names.map(|name| figures.of(&format!(r#"presence_outbox_{name}{{sink="events"}}"#)))
+    };
+    let first = [4.0, 1.0, 1.0, 1.0, 0.0, 1.0, NOW as f64];
+    assert_eq!(of_outbox().await, first);
+    world.store.ack(&sink, vec![4]).await.expect("a store");
+    tokio::time::advance(Duration::from_millis(9_999)).await;
+    assert_eq!(of_outbox().await, first);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let figures = world.figures().await;
+    assert_eq!(figures.of(r#"presence_outbox_delivered_total{sink="events"}"#), 2.0);
+    assert_eq!(figures.beginning("presence_outbox_oldest_timestamp_seconds"), [], "nothing waits");
 }
 
 #[tokio::test]

@@ -7,9 +7,15 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, header},
 };
-use presence_core::{Activity, ActivityPolicy, Beats, ManualClock, MemoryStore, Rooms, Timestamp, Tracker};
-use presence_server::{AppState, Settings, app, jobs};
+use presence_core::{
+    Activity, ActivityPolicy, Admins, Beats, Clock, EventKind, ManualClock, MemoryStore, Outbox, RoomId,
+    RoomName, Rooms, SinkName, Subscriptions, Timestamp, Tracker,
+};
+use presence_server::{AppState, Settings, app, auth::Access, jobs};
 use tower::ServiceExt;
+
+/// What operators show.
+const KEY: &str = "K7pWx2eRt9yUi4oPa6sDf8gHj1kLz3xC";
 
 /// A server without a port, and a transcript of what it was asked.
 struct Talk {
@@ -456,5 +462,52 @@ async fn health_and_what_is_not_there() {
     ] {
         talk.ask(line, "").await;
     }
+    insta::assert_snapshot!(talk.transcript);
+}
+
+#[tokio::test]
+async fn the_outbox_and_a_sync() {
+    let (clock, store) = (Arc::new(ManualClock::default()), Arc::new(MemoryStore::new()));
+    let sink = |name| SinkName::new(name).expect("a name");
+    let (told, idle) = (sink("events"), sink("room_events"));
+    let wanted = Subscriptions::none().with(told.clone(), EventKind::ALL).with(idle, [EventKind::RoomClosed]);
+    store.subscribe(wanted);
+    let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
+    let activity = Activity::new(store.clone(), clock.clone());
+    let beats = Beats::new(Tracker::new(store.clone(), clock.clone()));
+    let access = Access::open().with_admin_keys(KEY.parse().expect("a key"));
+    let settings = Settings { access, ..Settings::default() };
+    let state = AppState::new(beats, activity, rooms.clone(), settings).delivering(store.clone());
+    let router = app(state.clone());
+    let mut talk = Talk { clock, state, router, transcript: String::new() };
+    talk.at(1_717_161_600);
+    let headers = [("x-api-key", KEY), ("x-request-id", "r-1"), ("content-type", "application/json")];
+    talk.ask_with("GET /management/outbox", "", &headers).await;
+    for id in ["a", "b", "c", "d"] {
+        let (id, name) = (RoomId::new(id).expect("an id"), RoomName::new("Lobby").expect("a name"));
+        rooms.create(id, name, Admins::new([]).expect("few")).await.expect("made");
+    }
+    store.ack(&told, vec![1]).await.expect("a store");
+    let refused = [2, 3].map(|number| (number, "the receiver answered 400".to_owned()));
+    store.nack(&told, refused.to_vec(), talk.clock.now()).await.expect("a store");
+    talk.at(1_717_161_610);
+    for (line, body) in [
+        ("GET /management/outbox", ""),
+        ("GET /management/outbox/events/dead-letters?limit=1", ""),
+        ("GET /management/outbox/events/dead-letters?cursor=2", ""),
+        ("GET /management/outbox/events/dead-letters?limit=0", ""),
+        ("GET /management/outbox/nothing/dead-letters", ""),
+        ("GET /management/outbox/No%20sink/dead-letters", ""),
+        ("POST /management/outbox/events/requeue", r#"{"numbers":[2,99]}"#),
+        ("POST /management/outbox/events/requeue", r#"{"numbers":["2"]}"#),
+        ("POST /management/outbox/events/requeue", ""),
+        ("POST /management/outbox/nothing/requeue", ""),
+        ("GET /management/outbox", ""),
+        ("POST /management/sync", ""),
+    ] {
+        talk.ask_with(line, body, &headers).await;
+    }
+    let many = format!(r#"{{"numbers":{:?}}}"#, vec![1; 1001]);
+    talk.ask_with("POST /management/outbox/events/requeue", &many, &headers).await;
     insta::assert_snapshot!(talk.transcript);
 }

@@ -209,6 +209,13 @@ fn every_receiver_is_understood_and_keeps_no_other_waiting() {
     assert_eq!(books(&mut client, "room_events")["pending"], 2);
     assert_eq!(figure(&mut client, r#"presence_sink_gone{sink="room_events"}"#), 1.0);
     assert_eq!(figure(&mut client, r#"presence_sink_gone{sink="events"}"#), 0.0);
+    for (outcome, expected) in [("delivered", count + 3), ("refused", 3), ("gone", 1), ("failed", count)] {
+        let name =
+            format!(r#"presence_callback_attempts_total{{callback="room_events",outcome="{outcome}"}}"#);
+        assert_eq!(figure(&mut client, &name), expected as f64, "{outcome}");
+    }
+    let waited = figure(&mut client, r#"presence_callback_duration_seconds_count{callback="room_events"}"#);
+    assert_eq!(waited, (2 * count + 7) as f64);
     assert_eq!(world.server.terminate(), Some(0));
 }
 
