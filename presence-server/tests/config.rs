@@ -160,6 +160,7 @@ fn what_is_said_counts() {
             ("TRACKING_OUTBOX_BATCH_SIZE", "10000"),
             ("TRACKING_OUTBOX_FLUSH_INTERVAL_MS", "1"),
             ("TRACKING_OUTBOX_MAX_BYTES", "1"),
+            ("TRACKING_OUTBOX_RESERVE_BYTES", "2"),
             ("LOG_FORMAT", "json"),
             ("JWT_SECRET", SECRET),
             ("JWT_AUDIENCE", "app"),
@@ -261,6 +262,7 @@ fn what_is_said_counts() {
          TRACKING_OUTBOX_BATCH_SIZE=10000\n\
          TRACKING_OUTBOX_FLUSH_INTERVAL_MS=1\n\
          TRACKING_OUTBOX_MAX_BYTES=1\n\
+         TRACKING_OUTBOX_RESERVE_BYTES=2\n\
          LOG_FORMAT=json\n\
          ACCESS_LOG=0\n"
     );
@@ -389,6 +391,7 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
         ("TRACKING_OUTBOX_BATCH_SIZE", &["0", "10001", "many"]),
         ("TRACKING_OUTBOX_FLUSH_INTERVAL_MS", &["0", "60001", "1s"]),
         ("TRACKING_OUTBOX_MAX_BYTES", &["-1", "1GB"]),
+        ("TRACKING_OUTBOX_RESERVE_BYTES", &["-1", "2%"]),
         (
             "CORS_ORIGINS",
             &[

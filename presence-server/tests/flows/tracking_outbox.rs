@@ -43,6 +43,7 @@ fn while_the_database_is_away_events_are_taken_and_each_is_stored_once() {
         ("DATABASE_MAX_CONNECTIONS", "6"),
         ("TRACKING_OUTBOX_ENABLED", "1"),
         ("TRACKING_OUTBOX_FLUSH_INTERVAL_MS", "100"),
+        ("TRACKING_OUTBOX_RESERVE_BYTES", "0"),
         ("ACCESS_LOG", "0"),
     ];
     let server = Server::start_on(database.url(), folder.path(), &settings);
