@@ -3,9 +3,12 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActiveUsers, RoomId, RoomName, RoomStats, Source, StateType, Timestamp, UserId, Version};
+use crate::{
+    ActiveUsers, EventId, EventName, EventProperties, InstallId, Member, RoomId, RoomName, RoomStats, Source,
+    StateType, Timestamp, UserId, Version,
+};
 
-/// Something that happened to a user's timeline, in a room, or to the figures of a day.
+/// Something that happened to a user's timeline, in a room, to the figures of a day, or in an app.
 ///
 /// Written as JSON with a `kind`; new kinds and new members may come, so readers ignore what
 /// they do not know.
@@ -117,11 +120,37 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// What a client reported was stored, for the first time.
+    EventLogged {
+        /// The client's name for it, or a digest of it: with the user, or the install where there is none, it names the
+        /// event.
+        event_id: EventId,
+        /// Who did it, where that is known.
+        user: Option<UserId>,
+        /// On which install.
+        install: InstallId,
+        /// What happened.
+        name: EventName,
+        /// When it happened.
+        at: Timestamp,
+        /// When it arrived.
+        created_at: Timestamp,
+        /// What else it said.
+        properties: Option<EventProperties>,
+    },
+    /// A member gave signs of life: one event for all of them since the last flush.
+    Heartbeat {
+        /// Who: `user`, or `install` where the user is not known.
+        #[serde(flatten)]
+        member: Member,
+        /// The last of them.
+        at: Timestamp,
+    },
 }
 
 impl Event {
     /// What its order belongs to: events of one key reach a sink in the order in which they happened. `u:` and a user,
-    /// `r:` and a room, or `d:` and a day.
+    /// `i:` and an install whose user is not known, `r:` and a room, or `d:` and a day.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
@@ -131,6 +160,9 @@ impl Event {
             | Self::UserJoined { room, .. }
             | Self::UserLeft { room, .. } => format!("r:{room}"),
             Self::DauCalculated { day, .. } => format!("d:{day}"),
+            Self::EventLogged { user: Some(user), .. } => format!("u:{user}"),
+            Self::EventLogged { install, .. } => format!("i:{install}"),
+            Self::Heartbeat { member, .. } => member.to_string(),
         }
     }
 
@@ -150,7 +182,9 @@ impl Event {
             | Self::RoomClosed { at, .. }
             | Self::UserJoined { at, .. }
             | Self::UserLeft { at, .. }
-            | Self::DauCalculated { at, .. } => *at,
+            | Self::DauCalculated { at, .. }
+            | Self::EventLogged { at, .. }
+            | Self::Heartbeat { at, .. } => *at,
         }
     }
 
@@ -163,7 +197,9 @@ impl Event {
             | Self::UserJoined { user, .. }
             | Self::UserLeft { user, .. } => std::slice::from_ref(user),
             Self::RoomCreated { admins, .. } => admins,
-            Self::RoomClosed { .. } | Self::DauCalculated { .. } => &[],
+            Self::EventLogged { user, .. } => user.as_slice(),
+            Self::Heartbeat { member: Member::User(user), .. } => std::slice::from_ref(user),
+            Self::RoomClosed { .. } | Self::DauCalculated { .. } | Self::Heartbeat { .. } => &[],
         }
     }
 
@@ -186,6 +222,10 @@ impl Event {
             Self::RoomCreated { room, room_name, mut admins, at } => {
                 admins.retain(|admin| admin != erased);
                 Some(Self::RoomCreated { room, room_name, admins, at })
+            }
+            Self::EventLogged { ref user, .. } => (user.as_ref() != Some(erased)).then_some(self),
+            Self::Heartbeat { ref member, .. } => {
+                (!matches!(member, Member::User(user) if user == erased)).then_some(self)
             }
             Self::RoomClosed { .. } | Self::DauCalculated { .. } => Some(self),
         }

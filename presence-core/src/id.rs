@@ -206,7 +206,8 @@ impl TryFrom<i64> for CheckpointId {
 /// assert_eq!(Member::parse("u:12345678")?, user);
 /// # Ok::<(), presence_core::Rejection>(())
 /// ```
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Member {
     /// An install whose user is not known.
     Install(InstallId),

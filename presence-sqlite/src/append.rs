@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use presence_core::{Appended, NewEvent, Region, Sighting, UserId};
+use presence_core::{Appended, EventKind, NewEvent, Region, Sighting, UserId};
 use rusqlite::{CachedStatement, Connection, params};
 
-use crate::{activity_store, codec, error::Fault, writer::Writer};
+use crate::{activity_store, codec, error::Fault, outbox, writer::Writer};
 
 pub(crate) const LOG: &str = "INSERT INTO analytics_event_log
     (event_id, fingerprint, user_id, install_id, event_name, event_time, created_at, properties)
@@ -28,8 +28,8 @@ pub(crate) const CHANGE: &str = "INSERT INTO activity_days (day, changes, folded
     ON CONFLICT (day) DO UPDATE SET changes = changes + 1";
 
 /// Stores events in order, all in the transaction that is open.
-pub(crate) fn append(writer: &Writer, events: &[NewEvent]) -> Result<Vec<Appended>, Fault> {
-    let Writer { conn, eraser, .. } = writer;
+pub(crate) fn append(writer: &mut Writer, events: &[NewEvent]) -> Result<Vec<Appended>, Fault> {
+    let Writer { conn, eraser, .. } = &*writer;
     let mut tables = Tables::new(conn)?;
     let outcomes = events.iter().map(|event| {
         let erased_at = event.user.as_ref().map(|user| eraser.fence(conn, user)).transpose()?.flatten();
@@ -38,8 +38,13 @@ pub(crate) fn append(writer: &Writer, events: &[NewEvent]) -> Result<Vec<Appende
         }
         tables.append(event)
     });
-    let outcomes = outcomes.collect::<Result<_, Fault>>()?;
+    let outcomes: Vec<_> = outcomes.collect::<Result<_, Fault>>()?;
     tables.finish()?;
+    if writer.wanted.get().wants(EventKind::EventLogged) {
+        for (event, _) in events.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Appended::Stored) {
+            outbox::tell(writer, &[event.told()], event.created_at)?;
+        }
+    }
     Ok(outcomes)
 }
 

@@ -1,10 +1,10 @@
 //! Who is online.
 
 use async_trait::async_trait;
-use presence_core::{LiveSet, Member, Seen, StoreError, Timestamp};
+use presence_core::{EventKind, LiveSet, Member, Seen, StoreError, Timestamp};
 use rusqlite::{Connection, params};
 
-use crate::{SqliteStore, codec, error::Fault, job::After, writer::Writer};
+use crate::{SqliteStore, codec, error::Fault, job::After, outbox, writer::Writer};
 
 pub(crate) const SEE: &str = "INSERT INTO online_members (member, last_seen) VALUES (?1, ?2)
     ON CONFLICT (member) DO UPDATE SET last_seen = excluded.last_seen
@@ -54,8 +54,10 @@ impl LiveSet for SqliteStore {
 fn touch(writer: &mut Writer, seen: &[Seen]) -> Result<(), Fault> {
     let mut see = writer.conn.prepare_cached(SEE)?;
     let mut bind = writer.conn.prepare_cached(BIND)?;
+    let is_told = writer.wanted.get().wants(EventKind::Heartbeat);
+    let mut told = Vec::new();
     for seen in seen {
-        match seen {
+        let written = match seen {
             Seen::Member { member, at, floor } => {
                 see.execute(params![member.to_string(), at.as_millis(), floor.as_millis()])?
             }
@@ -63,8 +65,12 @@ fn touch(writer: &mut Writer, seen: &[Seen]) -> Result<(), Fault> {
                 bind.execute(params![Member::Install(install.clone()).to_string(), at.as_millis()])?
             }
         };
+        if is_told && written > 0 {
+            told.extend(seen.told());
+        }
     }
-    Ok(())
+    drop((see, bind));
+    told.iter().try_for_each(|event| outbox::tell(writer, std::slice::from_ref(event), event.at()))
 }
 
 fn leave(writer: &mut Writer, members: &[Member]) -> Result<(), Fault> {

@@ -5,10 +5,18 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use presence_core::{Appended, EventProperties, NewEvent, Region, Sighting, UserId};
+use presence_core::{
+    Appended, EventKind, EventProperties, NewEvent, Region, Sighting, Subscriptions, UserId,
+};
 use sqlx::{Row, postgres::PgRow};
 
-use crate::{PostgresStore, codec, connection::Statement, day::Day, error::Fault};
+use crate::{
+    PostgresStore, codec,
+    connection::Statement,
+    day::Day,
+    error::Fault,
+    outbox::{Told, telling},
+};
 
 /// Whether the row that is inserted knows a later region of this kind than the one that is there: by instant, then by
 /// event, then by name, as [`Region`] sorts.
@@ -57,7 +65,9 @@ macro_rules! later {
 /// Numbers are given out in order of the batch. `seen` are the sightings of events, each with the numbers of its regions
 /// among those of the batch: the later one has the higher number. `fence` locks as in a commit: an erasure, or a move of
 /// `kept_from`, that was waited for is seen.
-pub(crate) const APPEND: &str = concat!(
+macro_rules! append {
+    ($told:expr) => {
+        concat!(
     "WITH item AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bigint[],
             $8::bigint[], $9::text[], $10::bigint[]) WITH ORDINALITY
@@ -106,7 +116,11 @@ pub(crate) const APPEND: &str = concat!(
 ), left_out AS MATERIALIZED (
     SELECT item.place, item.user_id, item.install_id, item.event_id, numbered.id
     FROM item LEFT JOIN numbered USING (place) LEFT JOIN logged USING (id) WHERE logged.id IS NULL
-)
+), stored AS MATERIALIZED (
+    SELECT numbered.place FROM numbered JOIN logged USING (id)
+)",
+            $told,
+            "
 SELECT o.place, o.id IS NULL, known.fingerprint FROM left_out o LEFT JOIN LATERAL (
     (SELECT l.fingerprint FROM analytics_event_log l
     WHERE l.user_id = o.user_id AND l.event_id = o.event_id LIMIT 1)
@@ -114,7 +128,13 @@ SELECT o.place, o.id IS NULL, known.fingerprint FROM left_out o LEFT JOIN LATERA
     (SELECT l.fingerprint FROM analytics_event_log l
     WHERE o.user_id IS NULL AND l.user_id IS NULL AND l.install_id = o.install_id AND l.event_id = o.event_id LIMIT 1)
 ) known ON o.id IS NOT NULL"
-);
+)
+    };
+}
+
+pub(crate) const APPEND: &str = append!("");
+/// The same, of events that somebody is told of.
+pub(crate) const APPEND_AND_TELL: &str = append!(telling!("stored", "$21", "$22", "$23", "$24", "$25"));
 
 /// Stores events in order, all in one transaction.
 ///
@@ -123,10 +143,15 @@ SELECT o.place, o.id IS NULL, known.fingerprint FROM left_out o LEFT JOIN LATERA
 pub(crate) async fn append(store: &PostgresStore, events: &[NewEvent]) -> Result<Vec<Appended>, Fault> {
     let mut outcomes = vec![Appended::Stored; events.len()];
     let mut open: Vec<_> = (0..).zip(events).collect();
+    let wanted = store.wanted.get();
     let mut is_first = true;
     while !open.is_empty() {
-        let batch = Batch::of(store, &open);
-        let rows = store.connections.rows(|| batch.bind(sqlx::query(APPEND))).await;
+        let (batch, told) = (Batch::of(store, &open), told(&wanted, &open));
+        let statement = || match told.is_empty() {
+            true => batch.bind(sqlx::query(APPEND)),
+            false => told.bind(batch.bind(sqlx::query(APPEND_AND_TELL))),
+        };
+        let rows = store.connections.rows(statement).await;
         // A part of the call may be stored.
         let rows = if is_first { rows? } else { rows.map_err(|_| Fault::Unknown)? };
         let mut unseen = Vec::new();
@@ -142,6 +167,17 @@ pub(crate) async fn append(store: &PostgresStore, events: &[NewEvent]) -> Result
         (open, is_first) = (unseen, false);
     }
     Ok(outcomes)
+}
+
+/// What others are told of those events that are stored.
+fn told(wanted: &Subscriptions, events: &[(usize, &NewEvent)]) -> Told {
+    let mut told = Told::default();
+    if wanted.wants(EventKind::EventLogged) {
+        for (place, (_, event)) in (1..).zip(events) {
+            told.add(wanted, place, &[event.told()], event.created_at);
+        }
+    }
+    told
 }
 
 /// Why an event was not stored; `None` where that was not to be seen.

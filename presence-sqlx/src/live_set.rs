@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use presence_core::{LiveSet, Member, Seen, StoreError, Timestamp};
+use presence_core::{Event, EventKind, LiveSet, Member, Seen, StoreError, Subscriptions, Timestamp};
 use sqlx::Row;
 
-use crate::{PostgresStore, codec, error::Fault, waves::waves};
+use crate::{
+    PostgresStore, codec,
+    error::Fault,
+    outbox::{Told, telling},
+    waves::waves,
+};
 
 /// A row is inserted as it would be if the member were unknown; where it is known, all that the statement can see of
 /// the heartbeat is that row. So the row says everything: `last_seen` is -1 for a binding, and `bound` of somebody who
@@ -17,6 +22,29 @@ pub(crate) const SEE: &str = "INSERT INTO online_members AS m (member, last_seen
     ON CONFLICT (member) DO UPDATE
     SET last_seen = excluded.last_seen, bound = greatest(m.bound, excluded.bound)
     WHERE excluded.last_seen = -1 OR m.last_seen < excluded.last_seen AND m.bound < -1 - excluded.bound";
+/// The same, of members that somebody is told of: those that were seen later than before, but for users who were erased
+/// since.
+pub(crate) const SEE_AND_TELL: &str = concat!(
+    "WITH item AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[]) WITH ORDINALITY
+        AS item (member, last_seen, bound, user_hash, place)
+), fence AS MATERIALIZED (
+    SELECT e.user_hash, e.at FROM erased_users e WHERE e.user_hash = ANY ($4) FOR KEY SHARE
+), seen AS (
+    INSERT INTO online_members AS m (member, last_seen, bound)
+    SELECT item.member, item.last_seen, item.bound FROM item ORDER BY item.member
+    ON CONFLICT (member) DO UPDATE
+    SET last_seen = excluded.last_seen, bound = greatest(m.bound, excluded.bound)
+    WHERE excluded.last_seen = -1 OR m.last_seen < excluded.last_seen AND m.bound < -1 - excluded.bound
+    RETURNING m.member
+), news AS MATERIALIZED (
+    SELECT item.place FROM item JOIN seen USING (member) LEFT JOIN fence USING (user_hash)
+    WHERE fence.at IS NULL OR item.last_seen > fence.at
+)",
+    telling!("news", "$5", "$6", "$7", "$8", "$9"),
+    "
+SELECT place FROM news"
+);
 /// The row of an install that was bound stays until it is evicted.
 pub(crate) const LEAVE: &str = "WITH held AS MATERIALIZED (
     SELECT m.member, m.bound FROM online_members m WHERE m.member = ANY ($1) ORDER BY m.member FOR UPDATE
@@ -133,12 +161,41 @@ fn coalesce(seen: &[Seen]) -> Vec<(String, Sighting)> {
     members.into_iter().flat_map(rows).collect()
 }
 
+/// What others are told of those members that are seen later than before.
+fn told(wanted: &Subscriptions, wave: &[(usize, &(String, Sighting))]) -> Told {
+    let mut told = Told::default();
+    for (place, (_, (member, row))) in (1..).zip(wave) {
+        // Members and instants that were written are read; a binding has no instant.
+        let (Ok(member), Ok(at)) = (Member::parse(member), Timestamp::from_millis(row.last_seen)) else {
+            continue;
+        };
+        told.add(wanted, place, &[Event::Heartbeat { member, at }], at);
+    }
+    told
+}
+
 async fn touch(store: &PostgresStore, seen: &[Seen]) -> Result<(), Fault> {
+    let wanted = store.wanted.get();
+    let is_told = wanted.wants(EventKind::Heartbeat);
     for wave in waves(&coalesce(seen), |(member, _)| member.as_str()) {
         let members: Vec<_> = wave.iter().map(|(_, (member, _))| member.as_str()).collect();
         let last_seen: Vec<_> = wave.iter().map(|(_, (_, row))| row.last_seen).collect();
         let bound: Vec<_> = wave.iter().map(|(_, (_, row))| row.bound).collect();
-        store.connections.rows(|| sqlx::query(SEE).bind(&members).bind(&last_seen).bind(&bound)).await?;
+        let told = if is_told { told(&wanted, &wave) } else { Told::default() };
+        if told.is_empty() {
+            store.connections.rows(|| sqlx::query(SEE).bind(&members).bind(&last_seen).bind(&bound)).await?;
+            continue;
+        }
+        let hash = |member: &str| match Member::parse(member) {
+            Ok(Member::User(user)) => Some(store.eraser.hash(&user)),
+            _ => None,
+        };
+        let hashes: Vec<_> = members.iter().map(|member| hash(member)).collect();
+        let see = || {
+            let see = sqlx::query(SEE_AND_TELL).bind(&members).bind(&last_seen);
+            told.bind(see.bind(&bound).bind(&hashes))
+        };
+        store.connections.rows(see).await?;
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ActivityPolicy, EventId, EventName, EventProperties, EventRank, Fingerprint, IdentityFold, InstallId,
-    Region, RegionRef, Rejection, Sighting, SightingRef, Timestamp, UserId,
+    ActivityPolicy, Event, EventId, EventName, EventProperties, EventRank, Fingerprint, IdentityFold,
+    InstallId, Region, RegionRef, Rejection, Sighting, SightingRef, Timestamp, UserId,
 };
 
 /// An event as a client sends it, already parsed.
@@ -133,6 +133,15 @@ pub struct NewEvent {
     pub properties: Option<EventProperties>,
     /// Who was active, where the event counts.
     pub sighting: Option<Sighting>,
+}
+
+impl NewEvent {
+    /// What others are told when it is stored.
+    #[must_use]
+    pub fn told(&self) -> Event {
+        let Self { event_id, user, install, name, at, created_at, properties, .. } = self.clone();
+        Event::EventLogged { event_id, user, install, name, at, created_at, properties }
+    }
 }
 
 /// What became of a [`NewEvent`].

@@ -47,8 +47,8 @@ pub mod summary_cache;
 pub mod summed_life;
 
 use crate::{
-    ActivityQuery, ActivityStore, CheckpointQuery, CheckpointStore, Outbox, OutboxQuery, RoomFeed, RoomQuery,
-    RoomStore, SummaryCache,
+    ActivityQuery, ActivityStore, CheckpointQuery, CheckpointStore, LiveSet, Outbox, OutboxQuery, RoomFeed,
+    RoomQuery, RoomStore, SummaryCache,
 };
 
 /// A store of timelines: both of their ports.
@@ -77,9 +77,9 @@ pub trait Feeds: RoomFeed + Rooms {}
 impl<S: RoomFeed + Rooms + ?Sized> Feeds for S {}
 
 /// A store of everything, that keeps what happened for those who want to hear of it.
-pub trait Outboxes: ActivityStore + Outbox + OutboxQuery + RoomStore + Timelines {}
+pub trait Outboxes: ActivityStore + LiveSet + Outbox + OutboxQuery + RoomStore + Timelines {}
 
-impl<S: ActivityStore + Outbox + OutboxQuery + RoomStore + Timelines + ?Sized> Outboxes for S {}
+impl<S: ActivityStore + LiveSet + Outbox + OutboxQuery + RoomStore + Timelines + ?Sized> Outboxes for S {}
 
 /// All promises of the ports of timelines, each as a test on a fresh store; see [`conformance`](self).
 #[macro_export]
@@ -256,6 +256,8 @@ macro_rules! outbox_tests {
                 an_event_is_kept_with_the_commit_that_made_it,
                 what_is_not_written_tells_nothing,
                 a_batch_that_is_repeated_tells_its_events_once,
+                a_client_event_is_told_when_it_is_stored,
+                a_member_is_told_when_it_is_seen_later,
                 an_erasure_takes_events_along,
                 events_up_to_an_erasure_are_left_out,
                 only_what_a_sink_wants_is_kept,

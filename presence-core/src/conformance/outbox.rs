@@ -4,14 +4,14 @@ use chrono::NaiveDate;
 
 use super::{
     Outboxes,
-    activity_store::{day, figures},
+    activity_store::{day, event, figures},
     case::{at, commit, commit_on, row, session, user, write},
     room_store::{batch, lease, new_room, room},
 };
 use crate::{
-    ActiveUsers, Batch, Claim, Commit, DayMark, DeadLetter, Epoch, Event, EventKind, Figures, Letter,
-    NewRoom, Outcome, RoomName, RoomStats, SinkBooks, SinkName, Source, StateType, Subscriptions, Version,
-    Written,
+    ActiveUsers, Appended, Batch, Claim, Commit, DayMark, DeadLetter, Epoch, Event, EventKind,
+    EventProperties, Figures, Fingerprint, InstallId, Letter, LiveSet, Member, NewEvent, NewRoom, Outcome,
+    RoomName, RoomStats, Seen, SinkBooks, SinkName, Source, StateType, Subscriptions, Version, Written,
 };
 
 fn sink(name: &str) -> SinkName {
@@ -154,6 +154,66 @@ pub async fn a_batch_that_is_repeated_tells_its_events_once(store: &dyn Outboxes
     let joined = |number| joined("lobby", "alice", number, 2000);
     let expected = [created("lobby", &[], 1000), joined(1), joined(2), joined(3), joined(1)];
     assert_eq!(events(store, "all").await, expected);
+}
+
+fn install(name: &str) -> InstallId {
+    InstallId::new(name).expect("an install of a case")
+}
+
+fn odd_properties() -> EventProperties {
+    let json = r#"{"a":[1e300,-0.0,9223372036854775807,null],"o'brien \"%_\\":"日本 🎉"}"#;
+    EventProperties::parse(json).expect("properties of a case")
+}
+
+/// See [`Outbox`](crate::Outbox).
+pub async fn a_client_event_is_told_when_it_is_stored(store: &dyn Outboxes) {
+    let append = async |events: Vec<NewEvent>| store.append(events).await.expect("a store that works");
+    let [first, second] = ["e-1", "e-2"].map(|id| event(id, "phone-4711", "alice", 3000));
+    let anonymous = event("e-1", "phone-4711", "-", 3000);
+    append(vec![first.clone()]).await;
+    store.subscribe(all_for(&["all", "other"]));
+    store.erase(&user("bob"), at(2000)).await.expect("a store that works");
+    let other_body = NewEvent { fingerprint: Fingerprint(7), ..first.clone() };
+    let erased = event("e-3", "phone-4711", "bob", 2000);
+    let batch = vec![first, second.clone(), other_body, second.clone(), erased, anonymous.clone()];
+    let expected = [
+        Appended::Repeated,
+        Appended::Stored,
+        Appended::Reused,
+        Appended::Repeated,
+        Appended::Erased,
+        Appended::Stored,
+    ];
+    assert_eq!(append(batch).await, expected);
+    append(vec![second.clone(), anonymous.clone()]).await;
+    for name in ["all", "other"] {
+        assert_eq!(events(store, name).await, [second.told(), anonymous.told()], "once, and in order");
+    }
+    store.erase(&user("alice"), at(9000)).await.expect("a store that works");
+    assert_eq!(events(store, "all").await, [anonymous.told()]);
+}
+
+/// See [`Outbox`](crate::Outbox).
+pub async fn a_member_is_told_when_it_is_seen_later(store: &dyn Outboxes) {
+    let touch = async |seen: Vec<Seen>| LiveSet::touch(store, seen).await.expect("a store that works");
+    let seen = |member: &Member, millis: i64| Seen::Member {
+        member: member.clone(),
+        at: at(millis),
+        floor: at(millis - 1000),
+    };
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| Member::User(user(name)));
+    let [phone, tablet] = ["phone-4711", "tablet-4711"].map(|name| Member::Install(install(name)));
+    touch(vec![seen(&alice, 5000)]).await;
+    store.subscribe(all_for(&["all"]));
+    store.erase(&user("carol"), at(7000)).await.expect("a store that works");
+    let told = |member: &Member, millis: i64| Event::Heartbeat { member: member.clone(), at: at(millis) };
+    touch(vec![seen(&alice, 5000), seen(&bob, 6000), seen(&phone, 6000)]).await;
+    touch(vec![seen(&alice, 6000), seen(&bob, 5999), seen(&carol, 7000)]).await;
+    touch(vec![Seen::Bound { install: install("tablet-4711"), at: at(6000) }, seen(&tablet, 6500)]).await;
+    let mut all = events(store, "all").await;
+    // Those of one flush have no order among each other.
+    all.sort_by_key(Event::key);
+    assert_eq!(all, [told(&phone, 6000), told(&alice, 6000), told(&bob, 6000)]);
 }
 
 /// See [`Outbox`](crate::Outbox).
@@ -301,6 +361,10 @@ pub async fn every_kind_comes_back_as_it_was(store: &dyn Outboxes) {
             at: crate::Timestamp::MIN,
         },
         counted(day("0001-01-01"), 1),
+        NewEvent { properties: Some(odd_properties()), ..event(odd, "phone-4711", odd, 8) }.told(),
+        event("without-a-user", "phone-4711", "-", 9).told(),
+        Event::Heartbeat { member: Member::User(user(odd)), at: at(10) },
+        Event::Heartbeat { member: Member::Install(install("phone-4711")), at: at(11) },
     ];
     let kinds: Vec<_> = told.iter().map(Event::kind).collect();
     assert!(EventKind::ALL.iter().all(|kind| kinds.contains(kind)), "a case for each kind");

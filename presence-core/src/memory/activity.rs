@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 
 use crate::{
-    ActiveUsers, ActivityQuery, ActivityStore, Appended, DayMark, DayMarks, EventId, EventLog, Figures,
-    Fingerprint, Horizon, IdentityFold, InstallId, Member, MemoryStore, NewEvent, OnlineSnapshot, Period,
-    Record, Retired, Sighting, SightingPlace, SnapshotStore, StoreError, StoredDay, Timestamp, UserId,
-    Window,
+    ActiveUsers, ActivityQuery, ActivityStore, Appended, DayMark, DayMarks, EventId, EventKind, EventLog,
+    Figures, Fingerprint, Horizon, IdentityFold, InstallId, Member, MemoryStore, NewEvent, OnlineSnapshot,
+    Period, Record, Retired, Sighting, SightingPlace, SnapshotStore, StoreError, StoredDay, Timestamp,
+    UserId, Window,
 };
 
 /// Where an event stands in the log: by instant, then by number.
@@ -193,12 +193,18 @@ impl ActivityLog {
 impl ActivityStore for MemoryStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         let mut log = self.activity();
+        let is_told = self.outbox().wants(EventKind::EventLogged);
         let append = |event: NewEvent| {
             let erased_at = event.user.as_ref().and_then(|user| self.erased_at(user));
             if erased_at.is_some_and(|erased_at| event.at <= erased_at) {
                 return Appended::Erased;
             }
-            log.append(event)
+            let told = is_told.then(|| (event.told(), event.created_at));
+            let appended = log.append(event);
+            if let Some((told, at)) = told.filter(|_| appended == Appended::Stored) {
+                self.outbox().keep(&[told], at);
+            }
+            appended
         };
         Ok(events.into_iter().map(append).collect())
     }

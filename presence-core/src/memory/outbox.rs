@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Claim, DeadLetter, Event, Letter, MemoryStore, Outbox, OutboxQuery, SinkBooks, SinkName, StoreError,
-    Subscriptions, Timestamp, UserId,
+    Claim, DeadLetter, Event, EventKind, Letter, MemoryStore, Outbox, OutboxQuery, SinkBooks, SinkName,
+    StoreError, Subscriptions, Timestamp, UserId,
 };
 
 /// All that is kept for sinks. Its lock is taken while others are held, and never the other way round.
@@ -37,6 +37,11 @@ impl Kept {
 }
 
 impl OutboxLog {
+    /// Whether somebody wants events of this kind.
+    pub(super) fn wants(&self, kind: EventKind) -> bool {
+        self.subscriptions.wants(kind)
+    }
+
     /// Keeps what is wanted of some events that happened at `at`.
     pub(super) fn keep(&mut self, events: &[Event], at: Timestamp) {
         for outgoing in self.subscriptions.outgoing(events) {

@@ -13,9 +13,9 @@ use foldhash::{fast::RandomState as FastState, quality::RandomState};
 
 use crate::{
     Ask, Beat, Checkpoint, CheckpointId, CheckpointQuery, CheckpointStore, Commit, Context, Erasure, EventId,
-    Facts, Fold, Kept, LiveSet, Mark, Member, MemberRef, MemoryLiveSet, NewCheckpoint, Outcome, Place,
-    Record, Request, Row, Seen, Session, Source, StateType, StoreError, SummaryCache, Tally, Timestamp,
-    UserId, Version, Window,
+    EventKind, Facts, Fold, Kept, LiveSet, Mark, Member, MemberRef, MemoryLiveSet, NewCheckpoint, Outcome,
+    Place, Record, Request, Row, Seen, Session, Source, StateType, StoreError, SummaryCache, Tally,
+    Timestamp, UserId, Version, Window,
     memory::{activity::ActivityLog, outbox::OutboxLog, rooms::RoomLog, summaries::Summaries},
 };
 
@@ -371,6 +371,27 @@ impl MemoryStore {
     }
 }
 
+impl MemoryStore {
+    /// Takes heartbeats one by one, so that it is known which of them were news.
+    async fn touch_and_tell(&self, seen: Vec<Seen>) -> Result<(), StoreError> {
+        for seen in seen {
+            let told = seen.told();
+            let last_seen = || match &seen {
+                Seen::Member { member, .. } => self.live.last_seen(member.into()),
+                Seen::Bound { .. } => None,
+            };
+            let before = last_seen();
+            LiveSet::touch(&*self.live, vec![seen.clone()]).await?;
+            if let Some(told) = told.filter(|told| last_seen() == Some(told.at()) && before < Some(told.at()))
+            {
+                let left = told.unerased(|user| self.erased_at(user));
+                left.into_iter().for_each(|told| self.outbox().keep(std::slice::from_ref(&told), told.at()));
+            }
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl CheckpointQuery for MemoryStore {
     async fn facts(&self, user: &UserId, windows: &[Window]) -> Result<Option<Facts>, StoreError> {
@@ -481,7 +502,11 @@ impl SummaryCache for MemoryStore {
 #[async_trait]
 impl LiveSet for MemoryStore {
     async fn touch(&self, seen: Vec<Seen>) -> Result<(), StoreError> {
-        LiveSet::touch(&*self.live, seen).await
+        if self.outbox().wants(EventKind::Heartbeat) {
+            self.touch_and_tell(seen).await
+        } else {
+            LiveSet::touch(&*self.live, seen).await
+        }
     }
 
     async fn leave(&self, members: Vec<Member>) -> Result<(), StoreError> {

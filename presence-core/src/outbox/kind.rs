@@ -22,11 +22,15 @@ pub enum EventKind {
     UserLeft,
     /// [`Event::DauCalculated`].
     DauCalculated,
+    /// [`Event::EventLogged`].
+    EventLogged,
+    /// [`Event::Heartbeat`].
+    Heartbeat,
 }
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::StateChanged,
         Self::TimelineCorrected,
         Self::RoomCreated,
@@ -34,6 +38,8 @@ impl EventKind {
         Self::UserJoined,
         Self::UserLeft,
         Self::DauCalculated,
+        Self::EventLogged,
+        Self::Heartbeat,
     ];
 
     /// Those that tell of rooms.
@@ -56,6 +62,8 @@ impl EventKind {
             Self::UserJoined => "user_joined",
             Self::UserLeft => "user_left",
             Self::DauCalculated => "dau_calculated",
+            Self::EventLogged => "event_logged",
+            Self::Heartbeat => "heartbeat",
         }
     }
 }
@@ -78,6 +86,8 @@ impl Event {
             Self::UserJoined { .. } => EventKind::UserJoined,
             Self::UserLeft { .. } => EventKind::UserLeft,
             Self::DauCalculated { .. } => EventKind::DauCalculated,
+            Self::EventLogged { .. } => EventKind::EventLogged,
+            Self::Heartbeat { .. } => EventKind::Heartbeat,
         }
     }
 }

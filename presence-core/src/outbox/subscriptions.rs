@@ -86,6 +86,12 @@ impl Subscriptions {
         self.sinks.iter().all(|(_, kinds)| kinds.is_empty())
     }
 
+    /// Whether somebody wants events of this kind: what nobody wants need not be made.
+    #[must_use]
+    pub fn wants(&self, kind: EventKind) -> bool {
+        self.sinks.iter().any(|(_, kinds)| kinds.contains(&kind))
+    }
+
     /// Those of the events that somebody wants, in order.
     pub fn outgoing<'a>(&'a self, events: &'a [Event]) -> impl Iterator<Item = Outgoing<'a>> {
         events.iter().filter_map(|event| {
@@ -134,7 +140,8 @@ mod tests {
         ];
         let outgoing: Vec<_> = subscriptions.outgoing(&events).map(|outgoing| outgoing.sinks).collect();
         assert_eq!(outgoing, [vec![&all], vec![&all, &rooms]]);
-        assert!(Subscriptions::none().is_empty());
+        assert!(subscriptions.wants(EventKind::RoomClosed) && subscriptions.wants(EventKind::UserJoined));
+        assert!(Subscriptions::none().is_empty() && !Subscriptions::none().wants(EventKind::RoomClosed));
         assert_eq!(Subscriptions::none().outgoing(&events).count(), 0);
     }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{InstallId, Member, StoreError, Timestamp};
+use crate::{Event, InstallId, Member, StoreError, Timestamp};
 
 /// What a heartbeat says to the online count.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,6 +24,17 @@ pub enum Seen {
         /// When.
         at: Timestamp,
     },
+}
+
+impl Seen {
+    /// What others are told when a member was seen later than before; nothing of a binding.
+    #[must_use]
+    pub fn told(&self) -> Option<Event> {
+        match self {
+            Self::Member { member, at, .. } => Some(Event::Heartbeat { member: member.clone(), at: *at }),
+            Self::Bound { .. } => None,
+        }
+    }
 }
 
 /// Keeps who was seen last when. One person is one member.

@@ -32,7 +32,9 @@ impl Claim {
 /// Keeps events for sinks, in the commit that made them, until they are acknowledged.
 ///
 /// [`CheckpointStore::commit`](crate::CheckpointStore::commit), [`RoomStore`](crate::RoomStore) and
-/// [`ActivityStore::save`](crate::ActivityStore::save) put in what they are given as events; this takes it out.
+/// [`ActivityStore::save`](crate::ActivityStore::save) put in what they are given as events,
+/// [`ActivityStore::append`](crate::ActivityStore::append) what is [told](crate::NewEvent::told) of client events, and
+/// [`LiveSet::touch`](crate::LiveSet::touch) what is [told](crate::Seen::told) of members; this takes it out.
 ///
 /// Calls on one store may run at the same time, from several processes where the store is shared.
 ///
@@ -42,6 +44,8 @@ impl Claim {
 /// - `what_is_not_written_tells_nothing`: a commit that conflicts, a room that exists, a batch that is fenced, figures
 ///   that are not saved.
 /// - `a_batch_that_is_repeated_tells_its_events_once`: it is known by its number.
+/// - `a_client_event_is_told_when_it_is_stored`: not one that was stored before, or is refused.
+/// - `a_member_is_told_when_it_is_seen_later`: not where the member stays as it was, or an install is bound.
 /// - `an_erasure_takes_events_along`: nothing is left of the user in what waits or lies dead; events that only mention
 ///   the user stay without it.
 /// - `events_up_to_an_erasure_are_left_out`: of a batch, what is about an erased user and stamped at or before the
