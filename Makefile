@@ -1,6 +1,6 @@
 # `verify` never writes; `fix` does the writing.
 
-.PHONY: verify test fix bench demo format lint docs deny purity rusqlite-range schemathesis setup
+.PHONY: verify test fix bench demo format lint docs deny purity rusqlite-range schemathesis kafka setup
 
 verify: format lint docs deny purity rusqlite-range test
 
@@ -51,6 +51,10 @@ rusqlite-range:
 # The running server against its OpenAPI document.
 schemathesis: setup
 	scripts/schemathesis.sh
+
+# The stream against Apache Kafka itself, one node in a throwaway directory: needs Java 17 and Maven.
+kafka:
+	scripts/kafka.sh run cargo test --locked --package presence-kafka
 
 setup:
 	scripts/setup.sh

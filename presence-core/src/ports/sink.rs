@@ -54,8 +54,8 @@ pub enum SinkError {
 #[async_trait]
 pub trait Sink: Send + Sync {
     /// Delivers events, oldest first, and says what became of each, in order. Of one key nothing is delivered after
-    /// something that was not accepted: those are [`Delivered::Later`] too. What has no outcome is delivered again. The
-    /// same event may come more than once, under the same id.
+    /// something that is to come later: those are [`Delivered::Later`] too. What follows something refused may be
+    /// delivered. What has no outcome is delivered again. The same event may come more than once, under the same id.
     ///
     /// # Errors
     ///
