@@ -152,6 +152,19 @@ impl Deliveries {
         Ok(all)
     }
 
+    /// Adds a sink that is no callback. From now on the store keeps what it wants.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn and(
+        mut self,
+        name: &str,
+        kinds: impl IntoIterator<Item = EventKind>,
+        sink: impl Sink + 'static,
+    ) -> Self {
+        self.add_sink(name, kinds, sink);
+        self.outbox.outbox.subscribe(self.subscriptions());
+        self
+    }
+
     fn add_sink(
         &mut self,
         name: &str,

@@ -24,6 +24,8 @@ mod run;
 pub mod serve;
 mod state;
 mod storage;
+#[cfg(feature = "kafka")]
+mod stream;
 mod tracking_outbox;
 mod traffic;
 #[expect(unused_qualifications, reason = "what utoipa's macros write names its types in full")]
@@ -35,5 +37,7 @@ pub use router::app;
 pub use run::{RunError, Server, run};
 pub use state::{AppState, Settings};
 pub use storage::StorageError;
+#[cfg(feature = "kafka")]
+pub use stream::StreamError;
 pub use tracking_outbox::TrackingOutbox;
 pub use traffic::Traffic;

@@ -10,6 +10,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "kafka")]
+use crate::stream::{Stream, StreamError};
 use crate::{
     AppState, Front, Settings,
     callbacks::EndpointError,
@@ -46,6 +48,10 @@ pub enum RunError {
     /// Callbacks cannot be made.
     #[error("callbacks cannot be made")]
     Callbacks(#[from] EndpointError),
+    /// The event stream cannot be made.
+    #[cfg(feature = "kafka")]
+    #[error("the event stream cannot be made")]
+    Stream(#[from] StreamError),
     /// The store failed at the start or at the end.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -85,6 +91,8 @@ pub struct Server {
     state: AppState,
     store: Store,
     deliveries: Deliveries,
+    #[cfg(feature = "kafka")]
+    stream: Option<Stream>,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -126,6 +134,11 @@ impl Server {
         let (outbox, clock, node) = (storage.outbox, storage.clock, storage.node);
         // Before the port opens: nothing happens that the sinks do not hear of.
         let deliveries = Deliveries::new(&config.callbacks(), outbox, clock, node, &state)?;
+        #[cfg(feature = "kafka")]
+        let (stream, deliveries) = match config.kafka() {
+            Some(kafka) => Stream::new(&kafka, deliveries).map(|(stream, all)| (Some(stream), all))?,
+            None => (None, deliveries),
+        };
         let address = config.bind();
         let failed = |cause| RunError::Listen { address, cause };
         let listener = listen(address).map_err(failed)?;
@@ -134,7 +147,16 @@ impl Server {
         if deliveries.is_any() {
             tracing::info!("callbacks: {}", deliveries.summary());
         }
-        Ok(Self { config, state, store, deliveries, listener, address })
+        Ok(Self {
+            config,
+            state,
+            store,
+            deliveries,
+            #[cfg(feature = "kafka")]
+            stream,
+            listener,
+            address,
+        })
     }
 
     /// What the routes share.
@@ -168,7 +190,18 @@ impl Server {
         mut jobs: JoinSet<&'static str>,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
-        let Self { config, state, store, deliveries, listener, address } = self;
+        let Self {
+            config,
+            state,
+            store,
+            deliveries,
+            #[cfg(feature = "kafka")]
+            stream,
+            listener,
+            address,
+        } = self;
+        #[cfg(feature = "kafka")]
+        stream.into_iter().for_each(|stream| stream.start(&state, &stop, &mut jobs));
         // Before it says that it listens: whoever reads that may tell it to end.
         let told = told_to_end();
         tracing::info!("listening on http://{address}");

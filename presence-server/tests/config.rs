@@ -94,7 +94,8 @@ fn nothing_said_means_the_defaults() {
         assert_eq!(*url, None);
     }
     assert_eq!((callbacks.policy.guard, callbacks.policy.secrets.is_none()), (Guard::default(), true));
-    assert!(callbacks.event_kinds.iter().eq(EventKind::ALL));
+    let is_usual = |kind: &EventKind| !EventKind::ON_REQUEST.contains(kind);
+    assert!(callbacks.event_kinds.iter().eq(EventKind::ALL.into_iter().filter(is_usual)));
     let seconds = Duration::from_secs;
     assert_eq!((callbacks.max_retries, callbacks.retry_delay), (3, seconds(5)));
     assert_eq!((callbacks.policy.timeout, callbacks.sync_interval), (seconds(30), Some(seconds(300))));
@@ -161,6 +162,11 @@ fn what_is_said_counts() {
             ("TRACKING_OUTBOX_FLUSH_INTERVAL_MS", "1"),
             ("TRACKING_OUTBOX_MAX_BYTES", "1"),
             ("TRACKING_OUTBOX_RESERVE_BYTES", "2"),
+            ("KAFKA_BROKERS", "kafka-1:9092,kafka-2:9092"),
+            ("KAFKA_TOPIC_PREFIX", "staging.presence"),
+            ("KAFKA_HEARTBEATS", "1"),
+            ("KAFKA_CONSUMER_ENABLED", "1"),
+            ("KAFKA_GROUP", "servers"),
             ("LOG_FORMAT", "json"),
             ("JWT_SECRET", SECRET),
             ("JWT_AUDIENCE", "app"),
@@ -263,6 +269,12 @@ fn what_is_said_counts() {
          TRACKING_OUTBOX_FLUSH_INTERVAL_MS=1\n\
          TRACKING_OUTBOX_MAX_BYTES=1\n\
          TRACKING_OUTBOX_RESERVE_BYTES=2\n\
+         KAFKA_ENABLED=0\n\
+         KAFKA_BROKERS=kafka-1:9092,kafka-2:9092\n\
+         KAFKA_TOPIC_PREFIX=staging.presence\n\
+         KAFKA_HEARTBEATS=1\n\
+         KAFKA_CONSUMER_ENABLED=1\n\
+         KAFKA_GROUP=servers\n\
          LOG_FORMAT=json\n\
          ACCESS_LOG=0\n"
     );
@@ -271,6 +283,37 @@ fn what_is_said_counts() {
         "listening on [::1]:8080, keeping everything in sqlite:./presence.db (process), \
          nobody is Offline by silence, online for 86400 s, days of Europe/Berlin, users need a token"
     );
+}
+
+#[test]
+fn the_event_stream_is_off_unless_it_is_asked_for() {
+    assert_eq!(config(&[], &[("KAFKA_BROKERS", "kafka:9092")]).kafka(), None);
+}
+
+#[test]
+#[cfg(not(feature = "kafka"))]
+fn a_server_that_was_built_without_kafka_does_not_start_with_it() {
+    let error = refusal(&[], &[("KAFKA_ENABLED", "1"), ("KAFKA_BROKERS", "kafka:9092")]);
+    assert_eq!(error.exit_code(), 78);
+    assert!(error.to_string().contains("KAFKA_ENABLED"), "{error}");
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn the_event_stream_needs_brokers_and_heartbeats_need_a_store() {
+    let on = [("KAFKA_ENABLED", "1"), ("KAFKA_BROKERS", "kafka:9092")];
+    let kafka = config(&[], &on).kafka().expect("it is on");
+    assert_eq!((kafka.brokers.as_str(), kafka.topic_prefix.as_str()), ("kafka:9092", "presence"));
+    assert!(!kafka.tells_heartbeats && !kafka.is_consumer && kafka.group.is_none());
+    for (env, name) in
+        [(&on[..1], "KAFKA_ENABLED"), (&[on[0], on[1], ("KAFKA_HEARTBEATS", "1")], "KAFKA_HEARTBEATS")]
+    {
+        let error = refusal(&[], env);
+        assert_eq!(error.exit_code(), 78);
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    let stored = [on[0], on[1], ("KAFKA_HEARTBEATS", "1"), ("DATABASE_URL", "sqlite:presence.db")];
+    assert!(config(&[], &stored).kafka().expect("it is on").tells_heartbeats);
 }
 
 #[test]
@@ -392,6 +435,10 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
         ("TRACKING_OUTBOX_FLUSH_INTERVAL_MS", &["0", "60001", "1s"]),
         ("TRACKING_OUTBOX_MAX_BYTES", &["-1", "1GB"]),
         ("TRACKING_OUTBOX_RESERVE_BYTES", &["-1", "2%"]),
+        ("KAFKA_ENABLED", &["true", "2", "no"]),
+        ("KAFKA_TOPIC_PREFIX", &["a b", "a/b", "a,b", "\u{e4}"]),
+        ("KAFKA_HEARTBEATS", &["yes"]),
+        ("KAFKA_CONSUMER_ENABLED", &["yes"]),
         (
             "CORS_ORIGINS",
             &[
@@ -442,6 +489,9 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable_and_not_shown() {
                 | "DAU_EVENT_NAME"
                 | "JWT_AUDIENCE"
                 | "JWT_ISSUER"
+                | "KAFKA_BROKERS"
+                | "KAFKA_GROUP"
+                | "KAFKA_TOPIC_PREFIX"
                 | "NODE_NAME"
                 | "TRACKING_OUTBOX_DIR"
         ) || name.ends_with("_FILE")

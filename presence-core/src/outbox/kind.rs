@@ -42,6 +42,9 @@ impl EventKind {
         Self::Heartbeat,
     ];
 
+    /// Those that are as many as what clients send: nobody gets them who does not name them.
+    pub const ON_REQUEST: [Self; 2] = [Self::EventLogged, Self::Heartbeat];
+
     /// Those that tell of rooms.
     pub const ROOMS: [Self; 4] = [Self::RoomCreated, Self::RoomClosed, Self::UserJoined, Self::UserLeft];
 

@@ -91,8 +91,9 @@ pub(super) struct CallbackOptions {
     event_callback_url: Option<CallbackUrl>,
 
     /// The kinds of events that go to EVENT_CALLBACK_URL, with commas between them: state_changed,
-    /// timeline_corrected, room_created, room_closed, user_joined, user_left, dau_calculated. Without
-    /// it all of them, also those that later versions bring.
+    /// timeline_corrected, room_created, room_closed, user_joined, user_left, dau_calculated,
+    /// event_logged (what apps report), heartbeat (who was seen since the last flush). Without it all
+    /// but the last two, also those that later versions bring.
     #[arg(long, value_name = "KINDS", value_parser = str::parse::<EventKinds>, help_heading = "Callbacks",
           verbatim_doc_comment)]
     event_callback_kinds: Option<EventKinds>,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use presence_core::EventKind;
 
 /// Kinds of [events](presence_core::Event), by the names that their `kind` has. Default: all, also those that are to
-/// come.
+/// come, but for those that come [on request](EventKind::ON_REQUEST).
 ///
 /// ```
 /// use presence_core::EventKind;
@@ -14,6 +14,7 @@ use presence_core::EventKind;
 /// let kinds: EventKinds = "user_joined,user_left".parse()?;
 /// assert!(kinds.contains(EventKind::UserLeft) && !kinds.contains(EventKind::StateChanged));
 /// assert!(EventKinds::default().contains(EventKind::StateChanged));
+/// assert!(!EventKinds::default().contains(EventKind::Heartbeat));
 /// assert!("left".parse::<EventKinds>().is_err());
 /// # Ok::<(), String>(())
 /// ```
@@ -24,7 +25,10 @@ impl EventKinds {
     /// Whether events of this kind are among them.
     #[must_use]
     pub fn contains(&self, kind: EventKind) -> bool {
-        self.0.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+        match &self.0 {
+            Some(kinds) => kinds.contains(&kind),
+            None => !EventKind::ON_REQUEST.contains(&kind),
+        }
     }
 
     /// All of them that there are.
@@ -44,7 +48,7 @@ impl FromStr for EventKinds {
     }
 }
 
-/// As it is written, in the order in which the kinds are listed; empty for all.
+/// As it is written, in the order in which the kinds are listed; empty for the default.
 impl fmt::Display for EventKinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, kind) in self.0.iter().flatten().enumerate() {

@@ -9,6 +9,7 @@ mod command;
 mod environment;
 mod error;
 mod event_kinds;
+mod kafka;
 mod log_format;
 mod origins;
 mod rooms;
@@ -34,6 +35,7 @@ pub use self::{
     environment::{Environment, Origin},
     error::ConfigError,
     event_kinds::EventKinds,
+    kafka::Kafka,
     log_format::LogFormat,
     origins::Origins,
     store_url::{PostgresUrl, StoreUrl, StoreUrlError},
@@ -207,6 +209,9 @@ pub struct Config {
     #[command(flatten)]
     tracking_outbox: tracking_outbox::TrackingOutboxOptions,
 
+    #[command(flatten)]
+    kafka: kafka::KafkaOptions,
+
     /// What a line of the log looks like: pretty (for people) or json (for machines).
     /// Without it pretty on a terminal, else json.
     #[arg(long, value_name = "FORMAT", value_parser = str::parse::<LogFormat>, help_heading = "Log",
@@ -270,6 +275,7 @@ impl Config {
         if let Some(missing) = self.lacks().filter(|_| !self.presence_insecure) {
             return Err(ConfigError::Unprotected { bind: self.bind(), missing });
         }
+        self.kafka.check(self.store().outlives_process(), &origin)?;
         self.callbacks.check(origin)
     }
 
@@ -420,6 +426,12 @@ impl Config {
         self.callbacks.callbacks()
     }
 
+    /// The event stream; `None` where it is off.
+    #[must_use]
+    pub fn kafka(&self) -> Option<Kafka> {
+        self.kafka.kafka()
+    }
+
     /// How often the online count is written down; never zero.
     #[must_use]
     pub const fn snapshot_interval(&self) -> Duration {
@@ -496,6 +508,7 @@ impl Config {
         settings.extend(self.rooms.settings());
         settings.extend(self.callbacks.settings());
         settings.extend(self.tracking_outbox.settings());
+        settings.extend(self.kafka.settings());
         settings.extend([
             ("LOG_FORMAT", self.log_format.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("ACCESS_LOG", u8::from(self.access_log).to_string()),

@@ -74,6 +74,15 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
+/// What names of topics begin with.
+pub(super) fn topic_prefix(text: &str) -> Result<String, String> {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match (1..=200).contains(&text.len()) && text.bytes().all(is_fit) {
+        true => Ok(text.to_owned()),
+        false => Err("must be 1 to 200 letters, digits, '.', '_' and '-'".to_owned()),
+    }
+}
+
 /// A zone of the bundled database.
 pub(super) fn zone(text: &str) -> Result<Zone, String> {
     Zone::new(text).map_err(|_| "must be the IANA name of a time zone, as in Europe/Berlin".to_owned())
