@@ -52,7 +52,7 @@ async fn what_comes_in_on_a_topic_goes_out_on_others() {
     };
     let server = Server::open(config).await.expect("a server");
     let state = server.state().clone();
-    let serving = tokio::spawn(server.serve());
+    let mut serving = tokio::spawn(server.serve());
 
     let alice = UserId::new("alice").expect("a user");
     let working = Envelope::checkpoint(alice, StateType::Working);
@@ -80,8 +80,8 @@ async fn what_comes_in_on_a_topic_goes_out_on_others() {
     client.set("bootstrap.servers", &brokers).set("group.id", "reader").set("auto.offset.reset", "earliest");
     let reader: StreamConsumer = client.create().expect("a consumer");
     reader.subscribe(&["presence.events", "presence.dau", "presence.heartbeat"]).expect("topics");
+    let mut seen: Vec<(String, String, String)> = Vec::new();
     let reading = async {
-        let mut seen: Vec<(String, String, String)> = Vec::new();
         let expected = [
             ("presence.events", "u:alice", EventKind::StateChanged),
             ("presence.events", "u:bob", EventKind::EventLogged),
@@ -101,9 +101,12 @@ async fn what_comes_in_on_a_topic_goes_out_on_others() {
                 |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).expect("text");
             seen.push((message.topic().to_owned(), text(message.key()), text(message.payload())));
         }
-        seen
     };
-    let seen = tokio::time::timeout(PATIENCE, reading).await.expect("all of it, within a minute");
+    let read = tokio::select! {
+        read = tokio::time::timeout(PATIENCE, reading) => read,
+        ended = &mut serving => panic!("the server ended: {ended:?}"),
+    };
+    assert!(read.is_ok(), "within a minute no more than {seen:?}");
     for (_, _, body) in seen.iter().filter(|(topic, ..)| topic != "presence.dau") {
         serde_json::from_str::<Event>(body).expect("an event");
     }
