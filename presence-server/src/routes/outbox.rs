@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     AppState,
-    extract::{JsonBody, Params, Segments},
+    extract::{JsonBody, Params, Segments, Whole},
     openapi::schemas,
     problem::Problem,
     state::OutboxParts,
@@ -166,9 +166,9 @@ pub(crate) async fn dead_letters(
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Again {
     /// Their numbers. Without them: all of the sink's.
-    #[schema(required = false, max_items = 1000)]
+    #[schema(required = false, max_items = 1000, value_type = Option<Vec<i64>>)]
     #[serde(default)]
-    numbers: Option<Vec<i64>>,
+    numbers: Option<Vec<Whole>>,
 }
 
 /// How many dead letters are on their way again.
@@ -198,6 +198,7 @@ pub(crate) async fn requeue(
         return Err(Problem::bad_request("TOO_MANY_NUMBERS", "at most 1000 numbers at a time"));
     }
     let (outbox, sink) = sink(&state, &segments).await?;
+    let numbers = numbers.map(|numbers| numbers.into_iter().map(|Whole(number)| number).collect());
     let requeued = outbox.outbox.requeue(&sink, numbers).await?;
     tracing::info!(%sink, requeued, "dead letters are sent again");
     Ok(Json(Requeued { requeued }))
