@@ -32,6 +32,9 @@ pub(crate) const EXPIRE: &str = "DELETE FROM outbox WHERE (sink, number) IN
     (SELECT sink, number FROM outbox WHERE sink = ?1 AND at < ?2 ORDER BY at LIMIT ?3)";
 pub(crate) const EXPIRE_DEAD: &str = "DELETE FROM dead_letters WHERE (sink, number) IN
     (SELECT sink, number FROM dead_letters WHERE sink = ?1 AND at < ?2 ORDER BY at LIMIT ?3)";
+pub(crate) const NEXT_SINK: &str = "SELECT min(sink) FROM (
+    SELECT min(sink) AS sink FROM outbox WHERE sink > ?1
+    UNION ALL SELECT min(sink) FROM dead_letters WHERE sink > ?1)";
 const SINKS: &str = "SELECT sink, delivered, expired, erased FROM outbox_sinks";
 const WAITING: &str = "SELECT sink, count(*), min(at) FROM outbox GROUP BY sink";
 const LYING: &str = "SELECT sink, count(*), min(at) FROM dead_letters GROUP BY sink";
@@ -170,7 +173,8 @@ impl Outbox for SqliteStore {
         self.write(limit, After::Nothing, move |writer| {
             let conn = &writer.conn;
             let mut left = limit;
-            for sink in all_books(conn)?.into_keys() {
+            let mut last = String::new();
+            while let Some(sink) = sink_after(conn, &last)? {
                 let mut expired = 0;
                 for sql in [EXPIRE, EXPIRE_DEAD] {
                     let row = params![sink, before.as_millis(), codec::limit(left)];
@@ -181,6 +185,7 @@ impl Outbox for SqliteStore {
                 if expired > 0 {
                     count(conn, &sink, [0, expired, 0])?;
                 }
+                last = sink;
             }
             Ok(limit.saturating_sub(left) as u64)
         })
@@ -242,6 +247,11 @@ fn count(conn: &Connection, sink: &str, [delivered, expired, erased]: [u64; 3]) 
     let [delivered, expired, erased] = [delivered, expired, erased].map(codec::count);
     conn.prepare_cached(COUNT)?.execute(params![sink, delivered, expired, erased])?;
     Ok(())
+}
+
+/// The next sink, by name, that something waits or lies dead for. No name is empty, so that all come after the empty one.
+fn sink_after(conn: &Connection, sink: &str) -> Result<Option<String>, Fault> {
+    Ok(conn.prepare_cached(NEXT_SINK)?.query_row([sink], |row| row.get(0))?)
 }
 
 fn all_books(conn: &Connection) -> Result<BTreeMap<String, SinkBooks>, Fault> {

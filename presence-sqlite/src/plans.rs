@@ -66,6 +66,7 @@ const STATEMENTS: &[&str] = &[
     outbox::UNBURY,
     outbox::DEAD_NUMBERS,
     outbox::DEAD,
+    outbox::NEXT_SINK,
     outbox::EXPIRE,
     outbox::EXPIRE_DEAD,
     outbox::REWRITE,

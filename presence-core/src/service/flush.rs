@@ -16,8 +16,8 @@ use crate::{
 const CHUNK: usize = 10_000;
 /// About how many beats one write has.
 const PART: usize = 2_500;
-/// How many writes of beats are under way at once: a store that serves many connections would be idle on most of them.
-/// No two have a user in common.
+/// How many parts of a flush are under way at once; no two have a user in common. The store is asked for one after the other,
+/// because each has the turn to write meanwhile: what is made before and told after overlaps with that.
 const AT_ONCE: usize = 4;
 
 /// What a flush wrote.
