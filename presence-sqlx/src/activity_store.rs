@@ -2,18 +2,19 @@
 
 use async_trait::async_trait;
 use presence_core::{
-    ActivityStore, Appended, DayMark, DayMarks, Figures, Horizon, IdentityFold, NewEvent, Period, Retired,
-    SightingPlace, SightingRef, StoreError,
+    ActivityStore, Appended, DayMark, DayMarks, Figures, Horizon, IdentityFold, InstallId, NewEvent, Period,
+    Retired, SightingPlace, StoreError, UserId,
 };
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     PostgresStore, append,
-    codec::{self, mark_columns, region_columns},
+    codec::{self, mark_columns},
     day::Day,
     eraser,
     error::Fault,
     outbox::{Told, telling},
+    sightings::{packed_sightings, unpack},
 };
 
 pub(crate) const STALE: &str = concat!(
@@ -29,11 +30,12 @@ pub(crate) const MARKS: &str = concat!(
     LEFT JOIN analytics_daily_active_users f ON f.day = a.day WHERE m.id = 1 ORDER BY a.day"
 );
 pub(crate) const SIGHTINGS: &str = concat!(
-    "SELECT ",
-    region_columns!(),
-    ", d.day, d.install_id, d.user_id FROM daily_sightings d
-    WHERE (d.day, d.install_id, d.user_id) > ($1, $2, $3) AND d.day <= $4
-    ORDER BY d.day, d.install_id, d.user_id LIMIT $5"
+    "SELECT count(*), max(d.day), ",
+    packed_sightings!(),
+    " FROM (
+        SELECT * FROM daily_sightings d WHERE (d.day, d.install_id, d.user_id) > ($1, $2, $3) AND d.day <= $4
+        ORDER BY d.day, d.install_id, d.user_id LIMIT $5
+    ) d"
 );
 macro_rules! save {
     ($told:expr) => {
@@ -147,9 +149,6 @@ async fn show(
     limit: usize,
     mut fold: IdentityFold,
 ) -> Result<(IdentityFold, Option<SightingPlace>), Fault> {
-    const DAY: usize = 6;
-    const INSTALL: usize = 7;
-    const USER: usize = 8;
     // No install is empty, so that all of a day come after the empty one.
     let before = |first| (first, String::new(), String::new());
     let (day, install, user) = after.map_or_else(
@@ -164,19 +163,18 @@ async fn show(
         sightings.bind(Day(period.last())).bind(codec::limit(limit))
     };
     let rows = store.connections.rows(statement).await?;
-    let sighting = |row| {
-        let (province, city) = codec::region_refs(row, 0)?;
-        let user = Some(row.try_get(USER)?).filter(|user: &&str| !user.is_empty());
-        Ok(SightingRef { install: row.try_get(INSTALL)?, user, province, city })
-    };
-    let page = rows.iter().map(sighting).collect::<Result<Vec<_>, Fault>>()?;
+    let [row] = rows.as_slice() else { return Err(Fault::Call("a page without an answer")) };
+    let count = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX);
+    let packed: Option<&[u8]> = row.try_get(2)?;
+    let page = unpack(packed.unwrap_or_default(), count)?;
     fold.see_all(&page);
-    let Some(last) = rows.last().filter(|_| rows.len() >= limit) else { return Ok((fold, None)) };
-    let is_known = !last.try_get::<&str, _>(USER)?.is_empty();
+    let Some(last) = page.last().filter(|_| count >= limit) else { return Ok((fold, None)) };
+    let user = last.user.map(|user| UserId::new(user).map_err(Fault::rejected("daily_sightings.user_id")));
     let place = SightingPlace {
-        day: codec::day(last, DAY)?,
-        install: codec::install(last, INSTALL, "daily_sightings.install_id")?,
-        user: is_known.then(|| codec::user(last, USER, "daily_sightings.user_id")).transpose()?,
+        // Of all that are in order, the last day is the day of the last.
+        day: codec::day(row, 1)?,
+        install: InstallId::new(last.install).map_err(Fault::rejected("daily_sightings.install_id"))?,
+        user: user.transpose()?,
     };
     Ok((fold, Some(place)))
 }

@@ -23,6 +23,7 @@ mod room_batch;
 mod room_feed;
 mod room_query;
 mod room_store;
+mod sightings;
 mod snapshot_store;
 mod store;
 mod summary_cache;
