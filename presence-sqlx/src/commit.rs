@@ -48,7 +48,7 @@ macro_rules! commit {
     ) c
     WHERE NOT EXISTS (SELECT FROM withdrawal w WHERE w.place = lapse.place AND w.id = c.id)
 ), fitting AS MATERIALIZED (
-    SELECT item.* FROM item
+    SELECT item.*, held.row FROM item
     LEFT JOIN held USING (user_id) LEFT JOIN seen USING (user_id) LEFT JOIN fence USING (user_hash)
     WHERE (held.version = item.expected AND held.row = seen.row
             OR held.version IS NULL AND item.expected IS NULL AND fence.at IS NOT DISTINCT FROM item.erased_at)
@@ -57,7 +57,7 @@ macro_rules! commit {
     UPDATE user_sessions s SET current_state = f.current_state, live_since = f.live_since,
         last_heartbeat = f.last_heartbeat, last_state_change = f.last_state_change,
         version = nextval('store_version')
-    FROM fitting f WHERE f.expected IS NOT NULL AND s.user_id = f.user_id
+    FROM fitting f WHERE f.expected IS NOT NULL AND s.ctid = f.row
     RETURNING f.place, s.version
 ), started AS (
     INSERT INTO user_sessions (user_id, current_state, live_since, last_heartbeat, last_state_change, version)
@@ -119,6 +119,8 @@ ORDER BY written.place, n.number"#
 /// inserted in the same order. Whoever still has the version that was decided on, in the very row that the statement
 /// sees, has not changed since; so what it sees of that user's other rows is how they are.
 ///
+/// A session is renewed by its place, because it fits only in the row that was locked.
+///
 /// `fence` locks, and not for the sake of the rows: it takes a lock on the table, and the statement its snapshot after
 /// that. So it sees every erasure that was waited for.
 pub(crate) const COMMIT: &str = commit!("");
@@ -132,7 +134,8 @@ pub(crate) async fn commit(store: &PostgresStore, commits: &[Commit]) -> Result<
         [] => {}
         [wave] => {
             let batch = Batch::of(store, wave)?;
-            let answer = store.connections.fold(|| batch.statement(), Vec::new, push).await?;
+            let connections = store.connections_for(batch.planned_for());
+            let answer = connections.fold(|| batch.statement(), Vec::new, push).await?;
             for row in &answer.value {
                 add(&mut outcomes, wave, row)?;
             }
@@ -291,6 +294,17 @@ impl<'a> Batch<'a> {
             requests.inserted.push(inserted.and_then(|number| number.try_into().ok()));
         }
         Ok(())
+    }
+
+    /// How large a batch it is planned for: as large as can be, where it touches rows that a plan for tables without rows
+    /// would not look up by key.
+    fn planned_for(&self) -> usize {
+        let is_plain = self.withdrawals.0.is_empty() && self.changes.places.is_empty();
+        if is_plain && !self.drafts.sources.contains(&Source::Timeout.as_str()) {
+            self.users.len().max(self.drafts.places.len()).max(self.requests.places.len())
+        } else {
+            usize::MAX
+        }
     }
 
     /// The statement that writes them.

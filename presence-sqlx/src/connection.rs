@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool, Postgres,
     pool::PoolConnection,
-    postgres::{PgArguments, PgPoolOptions, PgRow},
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
 };
 use tokio::time::timeout;
@@ -46,14 +46,14 @@ pub(crate) struct Answer<T> {
 
 impl Connections {
     /// A pool of our own; it opens connections when they are needed.
-    pub(crate) fn new(config: &PostgresConfig) -> Self {
+    pub(crate) fn new(config: &PostgresConfig, options: PgConnectOptions, max: u32) -> Self {
         let durability = match config.durability {
             // Where the server waits for more than its own disk, it goes on doing so.
             Durability::Fsync => RAISE_DURABILITY,
             Durability::Process => LOWER_DURABILITY,
         };
         let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
+            .max_connections(max)
             .acquire_timeout(config.acquire_timeout)
             .max_lifetime(Duration::from_secs(30 * 60))
             .idle_timeout(Duration::from_secs(10 * 60))
@@ -70,7 +70,7 @@ impl Connections {
             .after_connect(move |connection, _| {
                 Box::pin(async move { sqlx::query(durability).execute(connection).await.map(drop) })
             })
-            .connect_lazy_with(config.connect_options().disable_statement_logging());
+            .connect_lazy_with(options.disable_statement_logging());
         Self { pool, patience: config.statement_timeout.saturating_add(GRACE) }
     }
 

@@ -14,6 +14,9 @@ use crate::{
 /// Per ask, one row for each row of the timeline, or one without where there is none; each with the session. Where the
 /// run began that holds the first of them is known where that is the current run, and looked for where it is not.
 /// Then a row for each request that was answered.
+///
+/// What is one row at most is looked up with a limit: then it is looked up by its key whatever the server knows of the
+/// tables, also in a plan that was made while they were empty.
 pub(crate) const LOAD: &str = concat!(
     "WITH ask AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[]) WITH ORDINALITY
@@ -23,8 +26,8 @@ SELECT ask.place, e.at, ",
     session_columns!(),
     ", run.start, c.*, NULL::bigint AS request, NULL::bytea AS fingerprint, NULL::boolean AS created
 FROM ask
-LEFT JOIN erased_users e USING (user_hash)
-LEFT JOIN user_sessions s USING (user_id)
+LEFT JOIN LATERAL (SELECT e.at FROM erased_users e WHERE e.user_hash = ask.user_hash LIMIT 1) e ON true
+LEFT JOIN LATERAL (SELECT s.* FROM user_sessions s WHERE s.user_id = ask.user_id LIMIT 1) s ON true
 LEFT JOIN LATERAL (
     SELECT CASE WHEN s.last_state_change < first.timestamp THEN s.last_state_change ELSE (
         SELECT r.timestamp FROM (
@@ -69,9 +72,11 @@ UNION ALL
 SELECT asked.place, NULL, NULL, NULL, NULL, NULL, NULL, NULL, ",
     checkpoint_columns!(),
     ", asked.request, r.fingerprint, r.created
-FROM unnest($5::bigint[], $6::text[], $7::text[]) WITH ORDINALITY AS asked (place, user_id, event_id, request)
-JOIN requests r ON r.user_id = asked.user_id AND r.event_id = asked.event_id
-JOIN checkpoints c ON c.id = r.checkpoint_id AND c.user_id = r.user_id
+FROM unnest($5::bigint[], $6::text[], $7::text[]) WITH ORDINALITY AS asked (place, user_id, event_id, request),
+LATERAL (SELECT r.* FROM requests r WHERE r.user_id = asked.user_id AND r.event_id = asked.event_id LIMIT 1) r,
+-- In order of the id, so that no other index will do.
+LATERAL (SELECT c.* FROM checkpoints c WHERE c.id >= r.checkpoint_id ORDER BY c.id LIMIT 1) c
+WHERE c.id = r.checkpoint_id AND c.user_id = r.user_id
 ORDER BY place, request NULLS FIRST, timestamp, id"
 );
 
@@ -122,7 +127,7 @@ pub(crate) async fn load(store: &PostgresStore, asks: &[Ask]) -> Result<Vec<Cont
         add_request(context, &row, ask, event_id)
     };
     let empty = || vec![Context::default(); asks.len()];
-    store.connections.fold(statement, empty, take).await.map(|answer| answer.value)
+    store.connections_for(asks.len()).fold(statement, empty, take).await.map(|answer| answer.value)
 }
 
 fn ask_requests(place: i64, ask: &Ask) -> impl Iterator<Item = Asked<'_>> {

@@ -5,7 +5,7 @@ use presence_core::{
     NewEvent, Session, Source, StateType, Timestamp, UserId, Version,
 };
 use presence_postgres_testing::Database;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, postgres::PgRow};
 
 use crate::{
     PostgresConfig, PostgresStore, activity_query, activity_store as activity, append,
@@ -110,8 +110,15 @@ async fn pages<'q>(
     sql: &'static str,
     bind: impl FnOnce(Statement<'q>) -> Statement<'q>,
 ) -> u64 {
-    let explain = format!("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) {sql}");
-    let rows = connection.fetch_all(bind(sqlx::query(AssertSqlSafe(explain)))).await.unwrap();
+    let rows = connection.fetch_all(bind(sqlx::query(AssertSqlSafe(explained(sql))))).await.unwrap();
+    counted(sql, &rows)
+}
+
+fn explained(sql: &str) -> String {
+    format!("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) {sql}")
+}
+
+fn counted(sql: &str, rows: &[PgRow]) -> u64 {
     let plan = rows.iter().map(|row| row.get::<&str, _>(0)).collect::<Vec<_>>().join("\n");
     // The first line of its kind is about the whole statement.
     let buffers = plan.lines().find_map(|line| line.trim_start().strip_prefix("Buffers: shared "));
@@ -185,6 +192,41 @@ async fn no_statement_reads_a_long_history() {
         tx.rollback().await.unwrap();
         database.psql("ANALYZE");
     }
+}
+
+/// The worst that can happen to a plan that is made once: tables that were known to be empty, and are full by now.
+#[tokio::test]
+async fn a_plan_that_was_made_for_nobody_is_right_for_many() {
+    const FEW: u64 = 100;
+    const LOAD: &str = "EXECUTE load_once ('{long,short 7}', '{NULL,NULL}', '{20000500,7}', '{20000500,7}',
+        '{1}', '{long}', '{request 20000}')";
+    let database = Database::create();
+    let (_store, _) = migrated(&database).await;
+    database.psql("ANALYZE");
+    let quick = PostgresConfig::new(database.url()).unwrap().quick_options();
+    let mut connection = PgConnection::connect_with(&quick).await.unwrap();
+    let commit = |version: &str| {
+        let session = format!("'{{long}}', '{{{version}}}', '{{NULL}}', '{{NULL}}', '{{Idle}}', '{{0}}'");
+        let times = "'{40000000}', '{40001000}', '{}', '{}'";
+        let rows = "'{1}', '{Idle}', '{40001000}', '{client}', '{NULL}', '{NULL}', '{1}', '{Working}', '{1}'";
+        let rest = r#"'{}', '{}', '{}', '{}', '{1}', '{new}', '{"\\x00"}', '{true}', '{NULL}', '{1}'"#;
+        format!("EXECUTE commit_once ({session}, {times}, {rows}, {rest})")
+    };
+    for (name, sql) in [("load_once", load::LOAD), ("commit_once", commit::COMMIT)] {
+        connection.execute(AssertSqlSafe(format!("PREPARE {name} AS {sql}"))).await.unwrap();
+    }
+    for sql in [LOAD, &commit("1")] {
+        connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
+    }
+    database.psql(LIVES);
+    let version = database.psql("SELECT version FROM presence.user_sessions WHERE user_id = 'long'");
+    for sql in [LOAD, &commit(&version)] {
+        let rows = connection.fetch_all(AssertSqlSafe(explained(sql))).await.unwrap();
+        let read = counted(sql, &rows);
+        assert!(read < FEW, "{read} pages for {sql}");
+    }
+    let written = "SELECT current_state FROM presence.user_sessions WHERE user_id = 'long'";
+    assert_eq!(database.psql(written), "Idle", "the commit fitted");
 }
 
 /// A commit that concludes a silence in the middle of the long life.

@@ -7,6 +7,13 @@ use sqlx::PgPool;
 
 use crate::{OpenError, PostgresConfig, connection::Connections, eraser::Eraser, migrate};
 
+/// How many users, or rows, are a few: to compare every one of a batch with every other is still fast.
+const FEW: usize = 64;
+/// How many connections are for batches of a few users: a process writes one after the other.
+const QUICK: u32 = 2;
+/// How many connections a store must have to set some aside.
+const ENOUGH: u32 = 3 * QUICK;
+
 /// Timelines, the online count and active users in one PostgreSQL database, shared by any number of nodes.
 ///
 /// Its futures need a Tokio runtime. Whatever they were asked, they end: after the time for getting a connection, the
@@ -34,6 +41,8 @@ use crate::{OpenError, PostgresConfig, connection::Connections, eraser::Eraser, 
 /// ```
 pub struct PostgresStore {
     pub(crate) connections: Connections,
+    /// Connections that plan a statement once, for batches of a few users.
+    quick: Option<Connections>,
     pub(crate) eraser: Eraser,
     pub(crate) wanted: Subscribed,
     config: Option<PostgresConfig>,
@@ -48,10 +57,12 @@ impl PostgresStore {
     /// [`OpenError`] says what is in the way, and what happened to the database.
     pub async fn connect(config: PostgresConfig) -> Result<Self, OpenError> {
         config.check_schema()?;
-        let connections = Connections::new(&config);
-        Self::open(connections, Some(&config.schema))
-            .await
-            .map(|store| Self { config: Some(config), ..store })
+        let has_quick = config.max_connections >= ENOUGH;
+        let all = if has_quick { config.max_connections - QUICK } else { config.max_connections };
+        let connections = Connections::new(&config, config.connect_options(), all);
+        let store = Self::open(connections, Some(&config.schema)).await?;
+        let quick = has_quick.then(|| Connections::new(&config, config.quick_options(), QUICK));
+        Ok(Self { quick, config: Some(config), ..store })
     }
 
     /// The store in the database of an application's own pool, whose tables lie in the first schema of its
@@ -68,10 +79,15 @@ impl PostgresStore {
         Self::open(Connections::of(pool, Duration::from_secs(30)), None).await
     }
 
+    /// The connections for a batch of this size.
+    pub(crate) fn connections_for(&self, size: usize) -> &Connections {
+        self.quick.as_ref().filter(|_| size <= FEW).unwrap_or(&self.connections)
+    }
+
     async fn open(connections: Connections, schema: Option<&str>) -> Result<Self, OpenError> {
         migrate::migrate(&connections, schema).await?;
         let eraser = Eraser::load(&connections).await?;
-        Ok(Self { connections, eraser, wanted: Subscribed::default(), config: None })
+        Ok(Self { connections, quick: None, eraser, wanted: Subscribed::default(), config: None })
     }
 
     /// Whether the database answers now: for a readiness probe.
@@ -86,7 +102,9 @@ impl PostgresStore {
     /// Waits until what was asked is answered, and closes the connections. Later calls answer
     /// [`StoreError::Unavailable`].
     pub async fn close(&self) {
-        self.connections.pool().close().await;
+        for connections in [Some(&self.connections), self.quick.as_ref()].into_iter().flatten() {
+            connections.pool().close().await;
+        }
     }
 }
 

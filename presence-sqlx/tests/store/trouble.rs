@@ -27,7 +27,8 @@ async fn rows(store: &PostgresStore, name: &str) -> usize {
 #[tokio::test]
 async fn a_request_that_did_not_arrive_is_sent_again() {
     let (proxy, _database) = Proxy::fresh();
-    let store = connect(proxy.url()).await;
+    // One connection, so that none is opened in between, which has a statement of its own.
+    let store = PostgresStore::connect(config(proxy.url()).max_connections(1)).await.unwrap();
     // Prepared beforehand, so that the statement itself is what is cut.
     store.commit(vec![commit("bob", None, row("Working", 1000))]).await.unwrap();
     proxy.cut(Cut::Request, 1);
@@ -43,7 +44,7 @@ async fn a_commit_whose_answer_is_lost_is_written_once_and_not_acknowledged() {
     let (proxy, _database) = Proxy::fresh();
     let store = connect(proxy.url()).await;
     store.commit(vec![commit("bob", None, row("Working", 1000))]).await.unwrap();
-    proxy.cut(Cut::Answer, 1);
+    proxy.cut(Cut::Commit, 1);
     let commits = ["alice", "carol"].map(|name| commit(name, None, row("Working", 1000)));
     let error = store.commit(commits.to_vec()).await.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
