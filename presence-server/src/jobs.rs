@@ -238,6 +238,8 @@ async fn step(
 pub(crate) enum Rhythm {
     /// So long after the last one began; at once, where that one took longer.
     Every(Duration),
+    /// So long after the last one began, and longer where that one took long: at most half of the time is work.
+    Yielding(Duration),
     /// So long after the last one ended, and longer where that one took long: at most a twentieth of the time is work.
     Sparing(Duration),
     /// At each multiple of the interval by the wall clock, so that nodes meet, and a minute's step is taken in its first
@@ -250,6 +252,7 @@ impl Rhythm {
     fn pause(self, took: Duration, now: Timestamp) -> Duration {
         match self {
             Self::Every(interval) => interval.saturating_sub(took),
+            Self::Yielding(interval) => interval.saturating_sub(took).max(took),
             Self::Sparing(interval) => interval.max(took.saturating_mul(19)),
             Self::OnTheClock(interval) => {
                 let past = now.since(Timestamp::MIN).as_nanos().checked_rem(interval.as_nanos()).unwrap_or(0);
@@ -261,7 +264,7 @@ impl Rhythm {
     /// The same before the first step.
     fn delay(self, now: Timestamp) -> Duration {
         match self {
-            Self::Every(_) | Self::Sparing(_) => Duration::ZERO,
+            Self::Every(_) | Self::Yielding(_) | Self::Sparing(_) => Duration::ZERO,
             Self::OnTheClock(_) => self.pause(Duration::ZERO, now),
         }
     }
@@ -395,6 +398,10 @@ mod tests {
         let every = Rhythm::Every(secs(60));
         assert_eq!((every.delay(at(0)), every.pause(secs(10), at(0))), (secs(0), secs(50)));
         assert_eq!(every.pause(secs(61), at(0)), secs(0));
+
+        let yielding = Rhythm::Yielding(secs(1));
+        assert_eq!((yielding.delay(at(0)), yielding.pause(secs(0), at(0))), (secs(0), secs(1)));
+        assert_eq!(yielding.pause(secs(3), at(0)), secs(3), "as long as it worked");
 
         let sparing = Rhythm::Sparing(secs(1));
         assert_eq!((sparing.delay(at(0)), sparing.pause(secs(0), at(0))), (secs(0), secs(1)));

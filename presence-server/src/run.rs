@@ -314,7 +314,7 @@ fn start_jobs(
         async move { watch.sweep().await }
     });
     let steps: [(&str, Rhythm, Step); 10] = [
-        ("flush_members", Rhythm::Every(config.heartbeat_flush_interval()), |state| {
+        ("flush_members", Rhythm::Yielding(config.heartbeat_flush_interval()), |state| {
             Box::pin(jobs::flush_members(state))
         }),
         ("evict", Rhythm::Every(EVICTION), |state| Box::pin(jobs::evict(state))),
