@@ -54,7 +54,7 @@ struct Batches {
     clock: Arc<dyn Clock>,
     policy: Policy,
     gathering: Mutex<Gathering>,
-    /// Whoever writes to the store holds it: a process never conflicts with itself.
+    /// Whoever decides and commits holds it: a process never conflicts with itself, but for what a flush touches.
     turn: TurnMutex<()>,
 }
 

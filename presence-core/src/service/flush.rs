@@ -16,8 +16,7 @@ use crate::{
 const CHUNK: usize = 10_000;
 /// About how many beats one write has.
 const PART: usize = 2_500;
-/// How many parts of a flush are under way at once; no two have a user in common. The store is asked for one after the other,
-/// because each has the turn to write meanwhile: what is made before and told after overlaps with that.
+/// How many parts of a flush are written at once; no two have a user in common.
 const AT_ONCE: usize = 4;
 
 /// What a flush wrote.
