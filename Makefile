@@ -18,6 +18,7 @@ bench:
 	cargo build --release --locked --package presence-server --package presence-benches
 	cargo run --release --locked --package presence-benches --bin http
 	cargo run --release --locked --package presence-benches --bin postgres
+	cargo run --release --locked --package presence-benches --bin events
 	cargo build --release --locked --manifest-path benches/beside_socketioxide/Cargo.toml --target-dir target
 	npm ci --silent --no-audit --no-fund --prefix benches/beside_node
 	ulimit -n 20000 && cargo run --release --locked --package presence-benches --bin rooms

@@ -1,5 +1,6 @@
-//! What the benches share: users, reports, the bare loop that they are measured against, and load over HTTP.
+//! What the benches share: users, reports, events, the bare loops that they are measured against, and load over HTTP.
 
+pub mod activity;
 pub mod load;
 pub mod process;
 pub mod room;

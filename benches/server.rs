@@ -2,8 +2,8 @@
 
 use std::{
     env, fs,
-    io::{self, BufRead, BufReader},
-    net::SocketAddr,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -61,12 +61,12 @@ impl Server {
         Self::run(command, folder)
     }
 
-    /// Starts the server on a PostgreSQL, on any core, and waits until it says where it listens.
+    /// Starts the server on a store that is there, on any core, and waits until it says where it listens.
     ///
     /// # Errors
     ///
     /// It is not built, or ends.
-    pub fn on_postgres(url: &str) -> io::Result<Self> {
+    pub fn on_store(url: &str) -> io::Result<Self> {
         let mut command = Command::new(beside("presence-server")?);
         command.env_clear().env("DATABASE_URL", url);
         Self::run(command, tempfile::tempdir()?)
@@ -121,6 +121,27 @@ impl Drop for Server {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Asks as an operator, as in `GET /api/v1/health`; the body of the answer.
+///
+/// # Errors
+///
+/// The connection failed, or the answer was no success.
+pub fn ask(address: SocketAddr, line: &str, body: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nX-Api-Key: {ADMIN_KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 20") => Ok(body.to_owned()),
+        _ => Err(io::Error::other(answer)),
     }
 }
 

@@ -42,7 +42,7 @@ struct Options {
     /// Users that take turns.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     users: u64,
-    /// Heartbeats of one request in the mode heartbeats; the server takes at most 1000.
+    /// Heartbeats or events of one request in the modes heartbeats and events; the server takes at most 1000.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
     /// Heartbeats of installs whose user is not known, in the modes heartbeat and heartbeats.
@@ -73,6 +73,10 @@ enum Mode {
     OnlineCount,
     /// GET /users/{user_id}/status
     Status,
+    /// POST /api/v1/analytics/events, a batch of events of today; there are --users of them
+    Events,
+    /// GET /api/v1/analytics/dau
+    DailyActiveUsers,
 }
 
 impl From<Mode> for Kind {
@@ -84,6 +88,8 @@ impl From<Mode> for Kind {
             Mode::Checkpoint => Self::Checkpoint,
             Mode::OnlineCount => Self::OnlineCount,
             Mode::Status => Self::Status,
+            Mode::Events => Self::Events,
+            Mode::DailyActiveUsers => Self::DailyActiveUsers,
         }
     }
 }

@@ -110,7 +110,7 @@ fn heartbeats(postgres: &Postgres) -> io::Result<()> {
     for sql in BEATS.split(";\n") {
         bare.psql(sql);
     }
-    let server = Server::on_postgres(ours.url())?;
+    let server = Server::on_store(ours.url())?;
     once(&plan(&server, Kind::Heartbeats, USERS, 4))?;
     let beats = plan(&server, Kind::Heartbeat, USERS, 32);
     let (mut pairs, mut steady_pairs) = (Vec::new(), Vec::new());
@@ -236,7 +236,7 @@ INSERT INTO bare.checkpoints (id, user_id, state, timestamp, source)
 /// Reports of 64 clients, durable, each with its session and totals; against a bare row each.
 fn checkpoints(postgres: &Postgres) -> io::Result<()> {
     let database = postgres.database();
-    let server = Server::on_postgres(database.url())?;
+    let server = Server::on_store(database.url())?;
     database.psql(REPORTS);
     let reports = plan(&server, Kind::Checkpoint, USERS, 64);
     let (mut pairs, mut answers) = (Vec::new(), Vec::new());
@@ -263,7 +263,7 @@ fn transactions(database: &Database) -> f64 {
 fn status(postgres: &Postgres) -> io::Result<()> {
     let with_rows = |count: u64| {
         let database = postgres.database();
-        let server = Server::on_postgres(database.url())?;
+        let server = Server::on_store(database.url())?;
         database.psql(&history(user(0).as_str(), count));
         database.psql("VACUUM ANALYZE presence.checkpoints");
         Ok::<_, io::Error>((server, database))

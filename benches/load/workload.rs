@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::user;
+use crate::{activity::Events, user};
 
 /// What each request does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,6 +19,10 @@ pub enum Kind {
     OnlineCount,
     /// `GET /users/{user_id}/status`, of all time.
     Status,
+    /// `POST /api/v1/analytics/events`: a batch of events of today, of three people in ten events.
+    Events,
+    /// `GET /api/v1/analytics/dau`: the last seven days.
+    DailyActiveUsers,
 }
 
 /// Which requests there are: users in turn.
@@ -26,9 +30,9 @@ pub enum Kind {
 pub struct Workload {
     /// What each request does.
     pub kind: Kind,
-    /// How many users take turns.
+    /// How many users take turns; of events, how many there are.
     pub users: u64,
-    /// How many heartbeats a batch has.
+    /// How many heartbeats or events a batch has.
     pub batch: u64,
     /// Heartbeats of installs whose user is not known.
     pub anonymous: bool,
@@ -98,12 +102,26 @@ impl Workload {
                 .map(|number| self.request("GET", &user_path(number, "status"), "", 1))
                 .collect(),
             Kind::OnlineCount => vec![self.request("GET", "/api/v1/presence/online-count", "", 1)],
+            Kind::Events => {
+                let events = Events::of(0, self.users, self.users * 3 / 10 + 10);
+                turn(self.users.div_ceil(self.batch.max(1)))
+                    .map(|batch| {
+                        let rows = (batch * self.batch..self.users).take(self.batch as usize);
+                        let event = |row| format!(r#"{{{},"clientTs":{STAMP}}}"#, events.json(row as usize));
+                        let items: Vec<_> = rows.map(event).collect();
+                        let body = format!(r#"{{"events":[{}]}}"#, items.join(","));
+                        self.post("/api/v1/analytics/events", &body, items.len() as u64)
+                    })
+                    .collect()
+            }
+            Kind::DailyActiveUsers => vec![self.request("GET", "/api/v1/analytics/dau", "", 1)],
         }
     }
 
     /// Whether an answer with success means that all was taken.
     pub(super) fn is_taken(&self, body: &[u8]) -> bool {
-        self.kind != Kind::Heartbeats || body.windows(11).any(|part| part == br#""failed":0,"#)
+        !matches!(self.kind, Kind::Heartbeats | Kind::Events)
+            || body.windows(11).any(|part| part == br#""failed":0,"#)
     }
 
     fn heartbeat(&self, number: u64) -> String {

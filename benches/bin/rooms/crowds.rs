@@ -13,12 +13,12 @@ use std::{
 use presence_benches::{
     process::{descriptors, resident},
     room::Member,
-    server::{Program, Server},
+    server::{Program, Server, ask},
     table, user,
 };
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
-use super::{manage, now, room, runtime};
+use super::{now, room, runtime};
 
 const IDLE: u64 = 10_000;
 const IDLE_GOAL: u64 = 6 * 1024;
@@ -241,7 +241,7 @@ pub(crate) fn come_back() -> io::Result<()> {
     table::row("  and miss nothing", &recovered.to_string(), &RETURNING.to_string(), "", "all");
     let (heard, said) = (heard.to_string(), (RETURNING * SAID / 2).to_string());
     table::row("  messages that they had not read", &heard, &said, "", "all");
-    let kept = manage(server.address, &format!("GET /management/sync/chat-history/{id}?limit=1"), "")?;
+    let kept = ask(server.address, &format!("GET /management/sync/chat-history/{id}?limit=1"), "")?;
     let kept: serde_json::Value = serde_json::from_str(&kept)?;
     let total = kept["pagination"]["total_records"].to_string();
     table::row("  messages that the store has", &total, &SAID.to_string(), "", "all");

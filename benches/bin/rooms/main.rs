@@ -8,15 +8,10 @@
 mod crowds;
 mod fan_out;
 
-use std::{
-    fs,
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::Instant,
-};
+use std::{fs, io, net::SocketAddr, time::Instant};
 
 use clap::{Parser, ValueEnum};
-use presence_benches::{server::ADMIN_KEY, table};
+use presence_benches::{server::ask, table};
 use tokio::runtime::{Builder, Runtime};
 
 /// As many descriptors as the largest crowd needs.
@@ -80,24 +75,7 @@ fn now() -> Instant {
 /// Makes a room with an administrator, and gives its id.
 fn room(address: SocketAddr, admin: &str) -> io::Result<String> {
     let body = format!(r#"{{"room_name":"Bench","admin_user_ids":["{admin}"]}}"#);
-    let answer = manage(address, "POST /management/rooms", &body)?;
+    let answer = ask(address, "POST /management/rooms", &body)?;
     let made: serde_json::Value = serde_json::from_str(&answer)?;
     made["room_id"].as_str().map(str::to_owned).ok_or_else(|| io::Error::other(answer))
-}
-
-/// Asks as an operator; the body of the answer.
-fn manage(address: SocketAddr, line: &str, body: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(
-        stream,
-        "{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nX-Api-Key: {ADMIN_KEY}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
-        _ => Err(io::Error::other(answer)),
-    }
 }
