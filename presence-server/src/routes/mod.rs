@@ -1,6 +1,7 @@
 //! The routes, one surface or noun per file. Each keeps the case and the units of its surface.
 
 pub(crate) mod active_users;
+mod all_rooms;
 mod batch;
 pub(crate) mod checkpoints;
 pub(crate) mod docs;

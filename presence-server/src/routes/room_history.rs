@@ -1,23 +1,16 @@
 //! `/management/sync`: what happened in rooms, for whoever keeps a copy.
 
-use std::mem;
-
-use axum::{
-    Json,
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 use presence_core::{
-    ChatMessage, ChatText, Error, Nickname, Page, Pagination, Rejection, RoomHistory, RoomId, RoomSession,
+    ChatMessage, ChatText, Error, Nickname, Pagination, Rejection, RoomHistory, RoomId, RoomSession,
     StoredRoom, Timestamp, UserId, Window,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    parts::{Parts, parts},
-    rooms::{Described, all, room_id},
+    all_rooms::{Tells, all_rooms},
+    rooms::{Described, room_id},
 };
 use crate::{
     AppState,
@@ -31,8 +24,6 @@ use crate::{
 /// Messages, and sessions, of a page where nothing is said.
 const MESSAGES: u64 = 1000;
 const SESSIONS: u64 = 500;
-/// How many rooms are looked up at once.
-const ROOMS: usize = 100;
 
 /// Which page of a history.
 #[derive(Deserialize, IntoParams)]
@@ -243,14 +234,19 @@ impl Info {
     }
 }
 
-/// Lists the rooms that are open, in short.
+/// Lists the rooms that are open, in short. An answer that breaks off is not whole: ask again.
 #[utoipa::path(
     get, path = "/management/sync/rooms", operation_id = "syncRooms", tag = "rooms",
     responses((status = 200, description = "The rooms.", body = Vec<Info>)),
 )]
-pub(crate) async fn infos(State(state): State<AppState>) -> Result<Json<Vec<Info>>, Problem> {
-    let rooms = all(&state).await?;
-    Ok(Json(rooms.into_iter().map(|room| Info::new(state.hub(), room)).collect()))
+pub(crate) async fn infos(State(state): State<AppState>) -> Result<Response, Problem> {
+    all_rooms::<Info>(state).await
+}
+
+impl Tells for Info {
+    async fn tell(hub: &Hub, room: StoredRoom) -> Result<Self, Error> {
+        Ok(Self::new(hub, room))
+    }
 }
 
 /// A room with what happened in it last.
@@ -272,37 +268,7 @@ pub(crate) struct Data {
     responses((status = 200, description = "The rooms.", body = Vec<Data>)),
 )]
 pub(crate) async fn data(State(state): State<AppState>) -> Result<Response, Problem> {
-    let first = state.hub().rooms().list(None, ROOMS).await?;
-    let (array, body) = parts();
-    tokio::spawn(hand_over(state, first, array));
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
-}
-
-/// Sends room after room, until the end, an error, or a reader who is gone: all at once they would not fit into memory.
-async fn hand_over(state: AppState, mut page: Page<StoredRoom, RoomId>, array: Parts) {
-    let mut before = b'[';
-    loop {
-        for room in page.items {
-            let room = match Data::of(state.hub(), room).await {
-                Ok(room) => room,
-                Err(error) => return array.fail(error).await,
-            };
-            let mut part = vec![mem::replace(&mut before, b',')];
-            // Text and numbers always serialise.
-            part.extend(serde_json::to_vec(&room).unwrap_or_default());
-            if array.send(part).await.is_err() {
-                return;
-            }
-        }
-        let Some(after) = page.next else { break };
-        page = match state.hub().rooms().list(Some(&after), ROOMS).await {
-            Ok(page) => page,
-            Err(error) => return array.fail(error).await,
-        };
-    }
-    let end = if before == b'[' { b"[]".as_slice() } else { b"]" };
-    // Whoever asked may have gone.
-    let _ = array.send(end.into()).await;
+    all_rooms::<Data>(state).await
 }
 
 /// What was begun.
@@ -329,6 +295,12 @@ pub(crate) async fn sync(State(state): State<AppState>) -> Result<(StatusCode, J
         return Err(Problem::new(StatusCode::CONFLICT, "SYNC_NOT_CONFIGURED", detail));
     }
     Ok((StatusCode::ACCEPTED, Json(Started { started })))
+}
+
+impl Tells for Data {
+    async fn tell(hub: &Hub, room: StoredRoom) -> Result<Self, Error> {
+        Self::of(hub, room).await
+    }
 }
 
 impl Data {

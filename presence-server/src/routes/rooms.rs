@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use aws_lc_rs::rand;
-use axum::{Json, extract::State, http::StatusCode};
-use presence_core::{Admins, Asker, Command, RoomId, RoomName, RoomStats, StoredRoom, Timestamp, UserId};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
+use presence_core::{
+    Admins, Asker, Command, Error, RoomId, RoomName, RoomStats, StoredRoom, Timestamp, UserId,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::all_rooms::{Tells, all_rooms};
 use crate::{
     AppState,
     extract::{JsonBody, Params, Segments},
@@ -137,27 +140,19 @@ impl Described {
     }
 }
 
-/// All rooms that are open.
-pub(super) async fn all(state: &AppState) -> Result<Vec<StoredRoom>, Problem> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let page = state.hub().rooms().list(after.as_ref(), 1000).await?;
-        all.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return Ok(all);
-        }
+impl Tells for Described {
+    async fn tell(hub: &Hub, room: StoredRoom) -> Result<Self, Error> {
+        Ok(Self::new(hub, room))
     }
 }
 
-/// Lists the rooms that are open, by id.
+/// Lists the rooms that are open, by id. An answer that breaks off is not whole: ask again.
 #[utoipa::path(
     get, path = "/management/rooms", operation_id = "listRooms", tag = "rooms",
     responses((status = 200, description = "The rooms.", body = Vec<Described>)),
 )]
-pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<Vec<Described>>, Problem> {
-    let rooms = all(&state).await?;
-    Ok(Json(rooms.into_iter().map(|room| Described::new(state.hub(), room)).collect()))
+pub(crate) async fn list(State(state): State<AppState>) -> Result<Response, Problem> {
+    all_rooms::<Described>(state).await
 }
 
 /// Describes a room that is open.

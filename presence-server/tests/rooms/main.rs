@@ -4,6 +4,7 @@ mod client;
 mod crowd;
 mod faults;
 mod frames;
+mod lists;
 mod members;
 mod nodes;
 mod store;

@@ -1,7 +1,7 @@
 //! A store that a test can break.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering::SeqCst},
 };
 
@@ -24,6 +24,9 @@ pub(crate) struct Breakable {
     panics: AtomicBool,
     stalled: watch::Sender<bool>,
     slow: watch::Sender<Option<RoomId>>,
+    listed: Mutex<Vec<usize>>,
+    list_stalled: watch::Sender<bool>,
+    list_fails: AtomicBool,
     asked: Notify,
     given_up: Notify,
 }
@@ -35,6 +38,9 @@ impl Breakable {
             panics: AtomicBool::new(false),
             stalled: watch::Sender::new(false),
             slow: watch::Sender::new(None),
+            listed: Mutex::default(),
+            list_stalled: watch::Sender::new(false),
+            list_fails: AtomicBool::new(false),
             asked: Notify::new(),
             given_up: Notify::new(),
         }
@@ -63,6 +69,21 @@ impl Breakable {
     /// Which room cannot be had for now.
     pub(crate) fn slow(&self, room: Option<RoomId>) {
         self.slow.send_replace(room);
+    }
+
+    /// Whether a list of rooms waits when it is asked for more than its beginning.
+    pub(crate) fn stall_lists(&self, is_stalled: bool) {
+        self.list_stalled.send_replace(is_stalled);
+    }
+
+    /// Whether it fails then.
+    pub(crate) fn fail_lists(&self, fails: bool) {
+        self.list_fails.store(fails, SeqCst);
+    }
+
+    /// How many rooms were asked for, each time.
+    pub(crate) fn listed(&self) -> Vec<usize> {
+        self.listed.lock().expect("a lock").clone()
     }
 
     /// Waits until somebody asks for that one.
@@ -122,6 +143,13 @@ impl RoomQuery for Breakable {
     }
 
     async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<StoredRoom>, StoreError> {
+        self.listed.lock().expect("a lock").push(limit);
+        if after.is_some() {
+            let _ = self.list_stalled.subscribe().wait_for(|is_stalled| !is_stalled).await;
+            if self.list_fails.load(SeqCst) {
+                return Err(StoreError::unavailable("a test said so"));
+            }
+        }
         self.kept.rooms(after, limit).await
     }
 
