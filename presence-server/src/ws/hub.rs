@@ -24,8 +24,10 @@ use super::room_task::{Overview, RoomHandle, RoomTask};
 const SETTLED: usize = 100;
 /// How many erasures are remembered before those are let go of that concern nobody here.
 const HEARD: usize = 10_000;
-/// How many users are looked at in one step, whether they were erased.
+/// How many users are looked up at once, whether they were erased, and at least in one step.
 const LOOKED_AT: usize = 1000;
+/// In how many steps all are looked at, however many they are: an erasure is heard within a minute.
+const STEPS: usize = 8;
 
 /// The rooms that are open in this process; cheap to clone. A room is opened when somebody asks for it.
 #[derive(Clone)]
@@ -76,13 +78,11 @@ impl Erasures {
             // Of whom no room knows any more, nothing is left to be forgotten.
             self.heard.retain(|user, _| known.contains(user));
         }
+        let share = LOOKED_AT.max(known.len().div_ceil(STEPS)).min(known.len());
         let after = self.looked_at.as_ref().map_or(Unbounded, Excluded);
-        let mut users: Vec<_> =
-            known.range::<UserId, _>((after, Unbounded)).take(LOOKED_AT).cloned().collect();
-        if users.len() < LOOKED_AT {
-            let more = known.iter().take(LOOKED_AT.min(known.len()) - users.len());
-            users.extend(more.cloned());
-        }
+        let mut users: Vec<_> = known.range::<UserId, _>((after, Unbounded)).take(share).cloned().collect();
+        let more = known.iter().take(share - users.len());
+        users.extend(more.cloned());
         self.looked_at = users.last().cloned();
         users
     }
@@ -255,8 +255,8 @@ impl Hub {
             .await;
     }
 
-    /// Forgets users who were erased on other nodes. Looks at [a part](LOOKED_AT) of those whom the rooms here know; the
-    /// next call goes on.
+    /// Forgets users who were erased on other nodes. Looks at [a part](STEPS) of those whom the rooms here know; the next
+    /// call goes on.
     ///
     /// # Errors
     ///
@@ -266,9 +266,19 @@ impl Hub {
         let known = join_all(open.iter().map(RoomHandle::users)).await;
         let known: BTreeSet<UserId> = known.into_iter().flatten().collect();
         let users = self.erasures().next(&known);
-        for (user, erased_at) in users.iter().zip(tracker.erased_at(&users).await?) {
-            if let Some(erased_at) = erased_at.filter(|at| !self.erasures().have_heard(user, *at)) {
-                self.forget(user, erased_at).await;
+        for users in users.chunks(LOOKED_AT) {
+            for (user, erased_at) in users.iter().zip(tracker.erased_at(users).await?) {
+                let Some(erased_at) = erased_at.filter(|at| !self.erasures().have_heard(user, *at)) else {
+                    continue;
+                };
+                self.erasures().heard.insert(user.clone(), erased_at);
+                // Nobody waits for this to be stored: a room that cannot write would keep all others from their leases.
+                let tell = |room: &RoomHandle| {
+                    let room = room.clone();
+                    let command = Command::Forget { user_id: user.clone(), erased_at };
+                    async move { room.send(command).await }
+                };
+                join_all(open.iter().map(tell)).await;
             }
         }
         Ok(())
@@ -350,5 +360,23 @@ impl Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("rooms", &self.shared.rooms).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_looked_at_within_a_minute_however_many_they_are() {
+        for count in [0, 1, 999, 1000, 1001, 50_000] {
+            let known: BTreeSet<_> =
+                (0..count).map(|number| UserId::new(format!("user-{number}")).unwrap()).collect();
+            let mut erasures = Erasures::default();
+            let steps: Vec<_> = (0..STEPS).map(|_| erasures.next(&known)).collect();
+            assert_eq!(steps.iter().flatten().collect::<BTreeSet<_>>().len(), count);
+            let most = steps.iter().map(Vec::len).max().unwrap_or_default();
+            assert!(most <= LOOKED_AT.max(count.div_ceil(STEPS)), "{most} of {count} at once");
+        }
     }
 }

@@ -1,18 +1,13 @@
 //! A thousand members, fifty of whom stop to read.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-    thread,
-};
+use std::net::SocketAddr;
 
 use tokio::{net::TcpSocket, sync::mpsc};
 
 use crate::{
     client::{Client, Heard},
-    world::{KEY, manage},
+    server::Server,
+    world::manage,
 };
 
 const MEMBERS: usize = 1_000;
@@ -20,51 +15,6 @@ const STUCK: usize = 50;
 /// So many messages of 8 KiB do not fit into a queue and the buffers of a socket that nobody reads.
 const MESSAGES: usize = 100;
 const MIB: u64 = 1 << 20;
-
-/// A server that has its memory to itself; killed when the test ends.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start() -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_presence-server"));
-        command.env_clear().current_dir(std::env::temp_dir()).stderr(Stdio::piped());
-        command.env("BIND_ADDRESS", "127.0.0.1:0").env("LOG_FORMAT", "json").env("ADMIN_API_KEY", KEY);
-        let mut child = command.spawn().expect("it starts");
-        let mut log = BufReader::new(child.stderr.take().expect("piped"));
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert!(log.read_line(&mut line).expect("text") > 0, "the server ended before it listened");
-            if let Some((_, address)) = line.split_once("listening on http://") {
-                break address
-                    .split('"')
-                    .next()
-                    .and_then(|address| address.parse().ok())
-                    .expect("an address");
-            }
-        };
-        // The log is read to its end, so that the server never waits for us.
-        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, address }
-    }
-
-    /// Memory that is in use, in bytes.
-    fn resident(&self) -> u64 {
-        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("Linux");
-        let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
-        pages * 4096
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Joins with a window so small that what is not read stays with the server.
 async fn join(address: SocketAddr, room: &str, user: &str) -> Client {
@@ -80,7 +30,7 @@ async fn join(address: SocketAddr, room: &str, user: &str) -> Client {
 
 #[tokio::test]
 async fn who_does_not_read_is_closed_and_the_others_miss_nothing() {
-    let server = Server::start();
+    let server = Server::start(&[]);
     let body = r#"{"room_name":"Hall","admin_user_ids":["root"]}"#;
     let (status, made) = manage(server.address, "POST /management/rooms", body).await;
     assert_eq!(status, 200, "{made}");

@@ -7,6 +7,7 @@ mod frames;
 mod lists;
 mod members;
 mod nodes;
+mod server;
 mod store;
 mod transcript;
 mod world;

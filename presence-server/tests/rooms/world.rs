@@ -76,11 +76,7 @@ impl World {
 
     /// Makes a room; its id.
     pub(crate) async fn room(&self, admins: &[&str]) -> String {
-        let body = serde_json::json!({ "room_name": "Lobby", "admin_user_ids": admins });
-        let (status, answer) = self.manage("POST /management/rooms", &body.to_string()).await;
-        assert_eq!(status, 200, "{answer}");
-        let made: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
-        made["room_id"].as_str().expect("an id").to_owned()
+        make(self.address, admins).await
     }
 
     /// Lets time pass, for whatever is stored.
@@ -98,6 +94,15 @@ impl World {
         self.stop.cancel();
         self.state.hub().drain(Duration::from_secs(10)).await;
     }
+}
+
+/// Makes a room; its id.
+pub(crate) async fn make(address: SocketAddr, admins: &[&str]) -> String {
+    let body = serde_json::json!({ "room_name": "Lobby", "admin_user_ids": admins });
+    let (status, answer) = manage(address, "POST /management/rooms", &body.to_string()).await;
+    assert_eq!(status, 200, "{answer}");
+    let made: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    made["room_id"].as_str().expect("an id").to_owned()
 }
 
 /// Asks a server as an operator; status and body.
