@@ -85,6 +85,7 @@ pub(crate) fn groups() -> [(Credential, OpenApiRouter<AppState>); 8] {
     let health = OpenApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(health::presence_health))
+        .routes(routes!(health::management_health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready));
     let operations = OpenApiRouter::new()

@@ -8,8 +8,9 @@ use axum::{
     http::{Request, header},
 };
 use presence_core::{
-    Activity, ActivityPolicy, Admins, Beats, Clock, EventKind, ManualClock, MemoryStore, Outbox, RoomId,
-    RoomName, Rooms, SinkName, Subscriptions, Timestamp, Tracker,
+    Activity, ActivityPolicy, Admins, Beats, Clock, Command, ConnectionId, EventKind, ManualClock,
+    MemoryStore, Moment, Nickname, Opening, Outbox, RoomId, RoomName, Rooms, SinkName, Subscriptions,
+    Timestamp, Tracker, UserId,
 };
 use presence_server::{AppState, Settings, app, auth::Access, jobs};
 use tower::ServiceExt;
@@ -454,6 +455,7 @@ async fn health_and_what_is_not_there() {
     for line in [
         "GET /health",
         "GET /api/v1/health",
+        "GET /management/health",
         "GET /livez",
         "GET /readyz",
         "GET /heartbeat",
@@ -509,5 +511,94 @@ async fn the_outbox_and_a_sync() {
     }
     let many = format!(r#"{{"numbers":{:?}}}"#, vec![1; 1001]);
     talk.ask_with("POST /management/outbox/events/requeue", &many, &headers).await;
+    insta::assert_snapshot!(talk.transcript);
+}
+
+#[tokio::test]
+async fn rooms() {
+    let (clock, store) = (Arc::new(ManualClock::default()), Arc::new(MemoryStore::new()));
+    let rooms = Rooms::new(store.clone(), clock.clone(), "node-1");
+    let activity = Activity::new(store.clone(), clock.clone());
+    let beats = Beats::new(Tracker::new(store.clone(), clock.clone()));
+    let access = Access::open().with_admin_keys(KEY.parse().expect("a key"));
+    let settings = Settings { access, ..Settings::default() };
+    let state = AppState::new(beats, activity, rooms.clone(), settings);
+    let router = app(state.clone());
+    let mut talk = Talk { clock, state, router, transcript: String::new() };
+    talk.at(1_717_161_600);
+    let user = |name: &str| UserId::new(name).expect("an id");
+    for (id, admins) in [("quiet", vec![]), ("lobby", vec![user("root"), user("second")])] {
+        let (id, name) = (RoomId::new(id).expect("an id"), RoomName::new("Lobby").expect("a name"));
+        rooms.create(id, name, Admins::new(admins).expect("few")).await.expect("made");
+    }
+    let Opening::Open(mut lobby) = rooms.open(&RoomId::new("lobby").expect("an id")).await.expect("a store")
+    else {
+        panic!("nobody else has it")
+    };
+    // Somebody comes each ten seconds, says something a second later, and leaves after two; the last one stays.
+    for (number, name) in ["alice", "root", "bob"].into_iter().enumerate() {
+        let connection = ConnectionId(number as u64);
+        let (join, say, leave) = (
+            Command::Join {
+                connection,
+                user_id: user(name),
+                nickname: Nickname::new(&name.to_uppercase()).expect("a name"),
+                seen: None,
+            },
+            Command::Say { connection, content: format!("hello from {name}") },
+            Command::Leave { connection },
+        );
+        for (secs, command) in [(0, join), (1, say), (2, leave)] {
+            if (number, secs) != (2, 2) {
+                talk.at(1_717_161_600 + 10 * number as i64 + secs);
+                let now = Moment { at: talk.clock.now(), uptime: Duration::from_secs(60 * number as u64) };
+                lobby.handle(command, now, &mut Vec::new());
+            }
+        }
+    }
+    rooms.write(lobby.batch(talk.clock.now()).into_iter().collect()).await.expect("a store");
+    rooms.give_up(vec![(lobby.id().clone(), lobby.epoch())]).await.expect("a store");
+
+    let headers = [("x-api-key", KEY), ("x-request-id", "r-1"), ("content-type", "application/json")];
+    for (line, body) in [
+        ("GET /management/rooms", ""),
+        ("GET /management/rooms/lobby", ""),
+        ("GET /management/sync/rooms", ""),
+        ("GET /management/sync/chat-history/lobby", ""),
+        ("GET /management/sync/chat-history/lobby?page=2&limit=2", ""),
+        ("GET /management/sync/chat-history/lobby?page=3&limit=2", ""),
+        ("GET /management/sync/chat-history/lobby?from=1717161601&to=1717161611", ""),
+        ("GET /management/sync/chat-history/lobby?from=1717161602&to=1717161601", ""),
+        ("GET /management/sync/session-history/lobby?limit=1", ""),
+        ("GET /management/sync/session-history/lobby?from=1717161601", ""),
+        ("GET /management/sync/session-history/lobby?page=0", ""),
+        ("GET /management/sync/session-history/lobby?limit=0", ""),
+        ("PUT /management/rooms/lobby/bans/alice", ""),
+        ("PUT /management/rooms/lobby/bans/alice", ""),
+        ("PUT /management/rooms/lobby/mutes/bob", ""),
+        ("DELETE /management/rooms/lobby/members/bob", ""),
+        ("PUT /management/rooms/lobby/admins", r#"{"admin_user_ids":["second","third","third"]}"#),
+        ("POST /management/rooms/lobby/system-message", r#"{"content":"hi"}"#),
+        ("GET /management/sync", ""),
+        ("DELETE /management/rooms/lobby/bans/alice", ""),
+        ("DELETE /management/rooms/lobby/bans/alice", ""),
+        ("GET /management/rooms/lobby/actions?limit=3", ""),
+        ("GET /management/rooms/lobby/actions?cursor=4", ""),
+        ("DELETE /management/rooms/lobby", ""),
+        ("DELETE /management/rooms/lobby", ""),
+        ("GET /management/rooms/lobby", ""),
+        ("GET /management/rooms", ""),
+        ("GET /management/sync/chat-history/lobby?limit=1", ""),
+        ("PUT /management/rooms/lobby/bans/alice", ""),
+        ("GET /management/rooms/nowhere/actions", ""),
+        ("POST /management/rooms", r#"{"room_name":"","admin_user_ids":[]}"#),
+        ("POST /management/rooms", r#"{"room_name":"Lobby","admin_user_ids":[""]}"#),
+        ("PUT /management/rooms/quiet/admins", "{}"),
+        ("POST /management/rooms/quiet/system-message", r#"{"content":""}"#),
+        ("GET /ws/rooms/quiet?user_id=alice&nickname=Alice", ""),
+    ] {
+        talk.ask_with(line, body, &headers).await;
+    }
+    talk.ask("GET /management/rooms", "").await;
     insta::assert_snapshot!(talk.transcript);
 }

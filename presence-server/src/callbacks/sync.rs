@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt};
 
-use presence_core::{Error, RoomId, RoomStats, StoreError, StoredRoom, Timestamp, Window};
+use presence_core::{Error, RoomId, StoreError, StoredRoom, Timestamp, Window};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -10,7 +10,7 @@ use super::{Attempts, Channel, Delivery, DeliveryId, Progress, channel::LONGEST_
 use crate::{
     routes::{
         room_history::{Data, Info},
-        rooms::stats,
+        rooms::{Stats, stats},
     },
     ws::Hub,
 };
@@ -59,16 +59,9 @@ struct PeriodicSync {
     room_info: Info,
     /// When the sync began.
     last_sync_time: i64,
-    statistics: Statistics,
+    statistics: Stats,
     /// How much its histories hold, so that a copy can be held against it.
     record_counts: RecordCounts,
-}
-
-#[derive(Serialize)]
-struct Statistics {
-    current_users: u64,
-    peak_users: u64,
-    total_joins: u64,
 }
 
 #[derive(Serialize)]
@@ -169,12 +162,11 @@ impl RoomSync {
         let (rooms, ever) = (self.hub.rooms(), Window::all());
         let messages = rooms.messages(&room.id, ever, 1, 1).await?;
         let sessions = rooms.sessions(&room.id, ever, 1, 1).await?;
-        let RoomStats { current_users, peak_users, total_joins } = stats(&self.hub, &room);
         Ok(PeriodicSync {
             event_type: "PeriodicSync",
             room_id: room.id.clone(),
             last_sync_time: at.as_secs(),
-            statistics: Statistics { current_users, peak_users, total_joins },
+            statistics: stats(&self.hub, &room).into(),
             record_counts: RecordCounts {
                 chat_history: messages.map_or(0, |page| page.pagination.total_records),
                 session_history: sessions.map_or(0, |page| page.pagination.total_records),

@@ -37,6 +37,15 @@ pub(crate) async fn presence_health(state: State<AppState>) -> Json<Health> {
     health(state).await
 }
 
+/// Says that the server answers, at the path of the management of rooms.
+#[utoipa::path(
+    get, path = "/management/health", operation_id = "getManagementHealth", tag = "operations",
+    responses((status = 200, description = "It does: `OK`.", body = String)),
+)]
+pub(crate) async fn management_health() -> &'static str {
+    "OK"
+}
+
 /// Says that the process runs.
 #[utoipa::path(
     get, path = "/livez", operation_id = "getLiveness", tag = "operations",

@@ -1,5 +1,7 @@
 //! `/management/sync`: what happened in rooms, for whoever keeps a copy.
 
+use std::{mem, time::Duration};
+
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use presence_core::{
     ChatMessage, ChatText, Error, Nickname, Pagination, Rejection, RoomHistory, RoomId, RoomSession,
@@ -10,12 +12,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     all_rooms::{Tells, all_rooms},
-    rooms::{Described, room_id},
+    rooms::{Described, Stats, room_id, stats},
 };
 use crate::{
     AppState,
     deliveries::Syncs,
-    extract::{Params, Segments},
+    extract::{Params, Segments, seconds},
     openapi::schemas,
     problem::Problem,
     ws::Hub,
@@ -55,11 +57,12 @@ impl Numbered {
     }
 
     fn window(&self) -> Result<Window, Problem> {
-        let at = |secs: Option<i64>| secs.map(Timestamp::from_secs).transpose();
-        let from = at(self.from)?.unwrap_or(Timestamp::MIN);
+        let from = seconds(self.from)?.unwrap_or(Timestamp::MIN);
         // The last second belongs to it.
-        let to =
-            at(self.to)?.map_or(Timestamp::MAX, |to| to.saturating_add(std::time::Duration::from_secs(1)));
+        let to = seconds(self.to)?.map_or(Timestamp::MAX, |to| to.saturating_add(Duration::from_secs(1)));
+        if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
+            return Err(Rejection::InvalidWindow.into());
+        }
         Ok(Window::new(from, to)?)
     }
 }
@@ -255,6 +258,11 @@ impl Tells for Info {
 pub(crate) struct Data {
     #[serde(flatten)]
     room: Described,
+    /// Its figures once more, as some receivers look for them.
+    stats: Stats,
+    /// Who may not come in, in order.
+    #[schema(value_type = Vec<schemas::UserId>)]
+    banned_user_ids: Vec<UserId>,
     /// The last 1,000 messages, newest first.
     chat_history: Vec<Said>,
     /// The last 500 stays that are over, newest first.
@@ -305,41 +313,54 @@ impl Tells for Data {
 
 impl Data {
     /// A room as it is now.
-    pub(crate) async fn of(hub: &Hub, room: StoredRoom) -> Result<Self, Error> {
+    pub(crate) async fn of(hub: &Hub, mut room: StoredRoom) -> Result<Self, Error> {
         let messages = hub.rooms().messages(&room.id, Window::all(), 1, MESSAGES).await?;
         let sessions = hub.rooms().sessions(&room.id, Window::all(), 1, SESSIONS).await?;
         Ok(Self {
             chat_history: messages.into_iter().flat_map(|page| page.records).map(Said::from).collect(),
             session_history: sessions.into_iter().flat_map(|page| page.records).map(Stayed::from).collect(),
+            banned_user_ids: mem::take(&mut room.banned),
+            stats: stats(hub, &room).into(),
             room: Described::new(hub, room),
         })
     }
 
     /// A room as it was made.
     pub(crate) const fn made(room: Described) -> Self {
-        Self { room, chat_history: Vec::new(), session_history: Vec::new() }
+        let stats = Stats::none();
+        Self {
+            room,
+            stats,
+            banned_user_ids: Vec::new(),
+            chat_history: Vec::new(),
+            session_history: Vec::new(),
+        }
     }
 
-    /// As JSON of at most `longest` bytes, with as much of the ends of its histories as fits in.
+    /// As JSON of at most `longest` bytes, with as much of the ends of its histories as fits in, and of its bans.
     pub(crate) fn to_body(&self, longest: usize) -> serde_json::Result<Vec<u8>> {
         let whole = serde_json::to_vec(self)?;
         if whole.len() <= longest {
             return Ok(whole);
         }
-        let bare = Histories { room: &self.room, chat_history: &[], session_history: &[] };
+        let (room, stats) = (&self.room, &self.stats);
+        let bare = Shortened { room, stats, banned_user_ids: &[], chat_history: &[], session_history: &[] };
         let mut room = longest.saturating_sub(serde_json::to_vec(&bare)?.len());
-        // Stays first: they are short, and few.
+        // Bans and stays first: they are short, and few.
+        let banned_user_ids = fitting(&self.banned_user_ids, &mut room)?;
         let session_history = fitting(&self.session_history, &mut room)?;
         let chat_history = fitting(&self.chat_history, &mut room)?;
-        serde_json::to_vec(&Histories { chat_history, session_history, ..bare })
+        serde_json::to_vec(&Shortened { banned_user_ids, chat_history, session_history, ..bare })
     }
 }
 
-/// [`Data`] with a part of its histories.
+/// [`Data`] with a part of its lists.
 #[derive(Serialize)]
-struct Histories<'a> {
+struct Shortened<'a> {
     #[serde(flatten)]
     room: &'a Described,
+    stats: &'a Stats,
+    banned_user_ids: &'a [UserId],
     chat_history: &'a [Said],
     session_history: &'a [Stayed],
 }

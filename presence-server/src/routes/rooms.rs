@@ -107,6 +107,34 @@ pub(crate) struct Described {
     total_joins: u64,
 }
 
+/// How many are, and were, in a room.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[schema(as = RoomStats)]
+pub(crate) struct Stats {
+    /// Members now.
+    #[schema(value_type = schemas::Count)]
+    current_users: u64,
+    /// The most there ever were.
+    #[schema(value_type = schemas::Count)]
+    peak_users: u64,
+    /// How often somebody joined.
+    #[schema(value_type = schemas::Count)]
+    total_joins: u64,
+}
+
+impl Stats {
+    /// Those of a room in which nobody was yet.
+    pub(crate) const fn none() -> Self {
+        Self { current_users: 0, peak_users: 0, total_joins: 0 }
+    }
+}
+
+impl From<RoomStats> for Stats {
+    fn from(RoomStats { current_users, peak_users, total_joins }: RoomStats) -> Self {
+        Self { current_users, peak_users, total_joins }
+    }
+}
+
 /// How many are, and were, in a room that may be open here.
 pub(crate) fn stats(hub: &Hub, room: &StoredRoom) -> RoomStats {
     hub.overview(&room.id).map_or(room.counters.stats, |overview| overview.stats)

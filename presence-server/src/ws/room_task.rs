@@ -434,6 +434,9 @@ fn text(frame: Frame) -> Utf8Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
     use presence_core::{Admins, Asker, MemoryStore, Opening, RoomId, RoomName, RoomPolicy, SystemClock};
 
     use super::{super::queue::End, *};
@@ -483,6 +486,37 @@ mod tests {
         let queue = join(&room, 1).await;
         drop(task);
         assert_eq!(queue.take(&mut Vec::new()), Some(End::By(CloseReason::Moved)));
+    }
+
+    #[tokio::test]
+    async fn what_an_administrator_orders_goes_before_the_chat_that_waits() {
+        let (task, room) = task().await;
+        let admins = Admins::new([UserId::new("user-1").unwrap()]).unwrap();
+        room.send(Command::SetAdmins { admins }).await.unwrap();
+        let (queue, by) = (join(&room, 1).await, ConnectionId(1));
+        let mut running = pin!(task.run());
+        // Each look is one turn of the task.
+        while !queue.is_admin() {
+            assert!(poll!(running.as_mut()).is_pending());
+        }
+        queue.take(&mut Vec::new());
+        for round in 0..3 {
+            let say = || Order::Do(Command::Say { connection: by, content: "hello".to_owned() });
+            while room.0.low.try_send(say()).is_ok() {}
+            let order = Command::CustomEvent {
+                by: Asker::Connection(by),
+                event_type: "now".to_owned(),
+                payload: 1.into(),
+            };
+            room.0.high.try_send(Order::Do(order)).unwrap();
+            assert!(poll!(running.as_mut()).is_pending());
+            let mut frames = Vec::new();
+            queue.take(&mut frames);
+            let is_said = |frame: &&Utf8Bytes| frame.contains("CustomEvent") || frame.contains("Message");
+            let said: Vec<_> = frames.iter().filter(is_said).collect();
+            assert!(said[0].contains("CustomEvent"), "round {round}: {}", said[0]);
+            assert!(said.len() > 1 && said.len() <= 1 + BATCH, "and the chat behind it: {}", said.len());
+        }
     }
 
     #[tokio::test]

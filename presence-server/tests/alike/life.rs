@@ -490,7 +490,15 @@ impl Life {
     }
 
     fn health(&mut self) -> Operation {
-        let paths = ["/health", "/api/v1/health", "/livez", "/readyz", "/nowhere", "/users/alice"];
+        let paths = [
+            "/health",
+            "/api/v1/health",
+            "/management/health",
+            "/livez",
+            "/readyz",
+            "/nowhere",
+            "/users/alice",
+        ];
         ask("GET", self.random.one_of(&paths), None, "", &[])
     }
 }

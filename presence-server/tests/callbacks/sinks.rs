@@ -180,7 +180,9 @@ async fn a_room_is_handed_over_as_it_was_made() {
         body,
         serde_json::json!({
             "room_id": "lobby", "room_name": "Lobby", "admin_user_ids": ["root"], "start_time": 1_717_161_600,
-            "current_users": 0, "peak_users": 0, "total_joins": 0, "chat_history": [], "session_history": [],
+            "current_users": 0, "peak_users": 0, "total_joins": 0,
+            "stats": {"current_users": 0, "peak_users": 0, "total_joins": 0},
+            "banned_user_ids": [], "chat_history": [], "session_history": [],
         })
     );
 }

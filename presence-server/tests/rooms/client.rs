@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -93,6 +93,17 @@ impl Client {
     pub(crate) async fn join(address: SocketAddr, room: &str, user: &str) -> Self {
         let target = format!("/ws/rooms/{room}?user_id={user}&nickname={user}");
         let (status, answer, client) = Self::ask(address, &target, "").await;
+        assert_eq!(status, 101, "{answer}");
+        client
+    }
+
+    /// The same with a window so small that what is not read stays with the server.
+    pub(crate) async fn narrow(address: SocketAddr, room: &str, user: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small one");
+        let stream = socket.connect(address).await.expect("a server that listens");
+        let target = format!("/ws/rooms/{room}?user_id={user}&nickname={user}");
+        let (status, answer, client) = Self::over(stream, &target, "").await;
         assert_eq!(status, 101, "{answer}");
         client
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::{net::TcpSocket, sync::mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
     client::{Client, Heard},
@@ -16,14 +16,8 @@ const STUCK: usize = 50;
 const MESSAGES: usize = 100;
 const MIB: u64 = 1 << 20;
 
-/// Joins with a window so small that what is not read stays with the server.
-async fn join(address: SocketAddr, room: &str, user: &str) -> Client {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a small one");
-    let stream = socket.connect(address).await.expect("a server that listens");
-    let target = format!("/ws/rooms/{room}?user_id={user}&nickname={user}");
-    let (status, answer, mut client) = Client::over(stream, &target, "").await;
-    assert_eq!(status, 101, "{answer}");
+async fn member(address: SocketAddr, room: &str, user: &str) -> Client {
+    let mut client = Client::narrow(address, room, user).await;
     client.until("WelcomeInfo").await;
     client
 }
@@ -40,7 +34,7 @@ async fn who_does_not_read_is_closed_and_the_others_miss_nothing() {
     let mut root = Client::join(server.address, &room, "root").await;
     let mut members = Vec::new();
     for number in 0..MEMBERS {
-        members.push(join(server.address, &room, &format!("user-{number}")).await);
+        members.push(member(server.address, &room, &format!("user-{number}")).await);
     }
     let idle = server.resident();
     println!("{} bytes of memory for an idle member", (idle - empty) / MEMBERS as u64);

@@ -11,8 +11,10 @@ use presence_server::{
     jobs,
 };
 
+use tokio::time::Instant;
+
 use crate::{
-    client::Client,
+    client::{Client, Heard, frame},
     world::{World, manage},
 };
 
@@ -107,21 +109,139 @@ async fn a_user_who_is_erased_is_out_of_all_rooms_while_the_store_is_slow() {
     assert_eq!(erased.await.expect("an answer").0, 200);
 }
 
-#[tokio::test]
-async fn a_connection_ends_with_the_token_that_opened_it() {
-    const SECRET: &str = "vd3sY0kqX1m8ZrT5uQ9wLc2hNf7eJbA6";
+/// When a world begins.
+const NOW: i64 = 1_717_161_600;
+const SECRET: &str = "vd3sY0kqX1m8ZrT5uQ9wLc2hNf7eJbA6";
+
+/// A server whose users show tokens.
+fn signed() -> World {
     let secret = Secret::new(SECRET).expect("a secret");
     let tokens = Tokens::new(&secret, "presence", None, Duration::from_secs(86_400));
     let access = Access::open().with_tokens(tokens);
-    let world = World::with(World::quick(), Settings { access, ..Settings::default() });
-    let room = world.room(&[]).await;
-    // It is taken until 30 s after its end, which is a second from now.
-    let claims = serde_json::json!({ "sub": "alice", "aud": "presence", "exp": 1_717_161_600 - 29 });
+    World::with(World::quick(), Settings { access, ..Settings::default() })
+}
+
+fn token(claims: &serde_json::Value) -> String {
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let message = format!("{}.{}", part(r#"{"alg":"HS256","typ":"JWT"}"#), part(&claims.to_string()));
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
     let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()));
-    let headers = format!("Authorization: Bearer {message}.{signature}\r\n");
+    format!("{message}.{signature}")
+}
+
+#[tokio::test]
+async fn nobody_joins_in_another_name() {
+    let world = signed();
+    let room = world.room(&["root"]).await;
+    let of = |sub: &str, scope: &str| {
+        let claims = serde_json::json!({ "sub": sub, "aud": "presence", "iat": NOW, "exp": NOW + 600, "scope": scope });
+        token(&claims)
+    };
+    let (eve, boss) = (of("eve", ""), of("boss", "admin"));
+    for (query, headers, status) in [
+        ("user_id=root", String::new(), 401),
+        ("user_id=eve", format!("Authorization: Bearer {eve}x\r\n"), 401),
+        // What stands in a URL stands in logs.
+        ("user_id=eve&token=TOKEN", String::new(), 401),
+        ("user_id=eve&access_token=TOKEN", String::new(), 401),
+        ("user_id=eve", format!("Cookie: token={eve}\r\n"), 401),
+        ("user_id=root", format!("Authorization: Bearer {eve}\r\n"), 403),
+        ("user_id=root", format!("Sec-WebSocket-Protocol: presence.v1, bearer.{eve}\r\n"), 403),
+        ("user_id=root", format!("Authorization: Bearer {boss}\r\n"), 403),
+        ("user_id=eve", format!("Authorization: Bearer {eve}\r\n"), 101),
+        ("x=1", format!("Sec-WebSocket-Protocol: bearer.{eve}, presence.v1\r\n"), 101),
+    ] {
+        let query = query.replace("TOKEN", &eve);
+        let target = format!("/ws/rooms/{room}?nickname=root&{query}");
+        let (answered, answer, mut client) = Client::ask(world.address, &target, &headers).await;
+        assert_eq!(answered, status, "{target} {headers}: {answer}");
+        assert!(!answer.contains(&eve) && !answer.contains(&boss), "{answer}");
+        if status == 101 {
+            let welcome = client.text().await;
+            assert!(
+                welcome.contains(r#""user_id":"eve","nickname":"root","is_muted":false,"is_admin":false"#)
+            );
+        }
+    }
+    // What a frame says of itself is not looked at.
+    let headers = format!("Authorization: Bearer {eve}\r\n");
+    let target = format!("/ws/rooms/{room}?nickname=Eve");
+    let (_, _, mut client) = Client::ask(world.address, &target, &headers).await;
+    client
+        .say(r#"{"type":"SendMessage","from":"root","is_admin":true,"payload":{"content":"pay me","from":"root","user_id":"root","nickname":"root","is_admin":true,"epoch":1,"seq":77,"created_at":1,"ts":1}}"#)
+        .await;
+    let said = client.until("pay me").await.pop().expect("a frame");
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let payload = &said["payload"];
+    assert_eq!(
+        (
+            &payload["from"],
+            &payload["nickname"],
+            &payload["is_admin"],
+            &payload["seq"],
+            &payload["created_at"]
+        ),
+        (&"eve".into(), &"Eve".into(), &false.into(), &1.into(), &NOW.into())
+    );
+}
+
+#[tokio::test]
+async fn who_answers_no_ping_is_gone_in_half_a_minute_and_who_answers_stays() {
+    let world = World::start(World::quick());
+    let room = world.room(&[]).await;
+    let mut alice = Client::join(world.address, &room, "alice").await;
+    alice.until(r#""current_users":1"#).await;
+    let mut bob = Client::join(world.address, &room, "bob").await;
+    bob.until(r#""current_users":2"#).await;
+    alice.until(r#""current_users":2"#).await;
+    // From here on time passes where nobody has anything to do.
+    tokio::time::pause();
+    let began = Instant::now();
+    for client in [&mut alice, &mut bob] {
+        assert_eq!(client.hear().await, Heard::Ping);
+    }
+    let asked = began.elapsed();
+    assert!((24..=30).contains(&asked.as_secs()), "{asked:?}");
+    bob.send(&frame(0x8a, b"")).await;
+    assert_eq!(alice.rest().await.1, Some(4408));
+    let gone = began.elapsed();
+    assert!((34..=41).contains(&gone.as_secs()), "{gone:?}");
+    bob.until(r#""current_users":1"#).await;
+    for _ in 0..3 {
+        assert_eq!(bob.hear().await, Heard::Ping);
+        bob.send(&frame(0x8a, b"")).await;
+    }
+}
+
+#[tokio::test]
+async fn who_reads_nothing_for_ten_seconds_is_gone() {
+    let world = World::start(World::quick());
+    let room = world.room(&["root"]).await;
+    let mut root = Client::join(world.address, &room, "root").await;
+    let mut stuck = Client::narrow(world.address, &room, "stuck").await;
+    stuck.until(r#""current_users":2"#).await;
+    root.until(r#""current_users":2"#).await;
+    // Less than may wait for a member, and more than its socket takes.
+    let long = say(&"x".repeat(60_000));
+    for _ in 0..3 {
+        root.say(&long).await;
+        root.until("xxx").await;
+    }
+    tokio::time::pause();
+    let began = Instant::now();
+    root.until(r#""current_users":1"#).await;
+    let gone = began.elapsed();
+    assert!((9..=12).contains(&gone.as_secs()), "{gone:?}");
+    assert!(matches!(stuck.rest().await.1, None | Some(1013)));
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_token_that_opened_it() {
+    let world = signed();
+    let room = world.room(&[]).await;
+    // It is taken until 30 s after its end, which is a second from now.
+    let token = token(&serde_json::json!({ "sub": "alice", "aud": "presence", "exp": NOW - 29 }));
+    let headers = format!("Authorization: Bearer {token}\r\n");
     let target = format!("/ws/rooms/{room}?nickname=alice");
     let (status, answer, mut alice) = Client::ask(world.address, &target, &headers).await;
     assert_eq!(status, 101, "{answer}");
