@@ -299,6 +299,22 @@ impl Rooms {
         Ok(Some(RoomHistory::new(part, page)))
     }
 
+    /// At most `limit` of the messages inside `window`, newest first, without the first `skip`: for those who read a long
+    /// page in parts. Nothing, where there is no such room.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn part_of_messages(
+        &self,
+        id: &RoomId,
+        window: Window,
+        skip: u64,
+        limit: usize,
+    ) -> Result<Part<ChatMessage>, StoreError> {
+        self.shared.query.messages(id, window, skip, limit).await
+    }
+
     /// The sessions of a room that are over and began inside `window`, newest first: page `page` of `limit` sessions, at
     /// most 5,000. `None` where there is no such room.
     ///

@@ -8,6 +8,7 @@ pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod heartbeat;
+mod long_page;
 pub(crate) mod metrics;
 pub(crate) mod online_history;
 pub(crate) mod outbox;

@@ -2,16 +2,22 @@
 
 use std::{mem, time::Duration};
 
-use axum::{Json, extract::State, http::StatusCode, response::Response};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use presence_core::{
-    ChatMessage, ChatText, Error, Nickname, Pagination, Rejection, RoomHistory, RoomId, RoomSession,
-    StoredRoom, Timestamp, UserId, Window,
+    ChatMessage, ChatText, Error, Nickname, PageNumber, Pagination, Rejection, RoomHistory, RoomId,
+    RoomSession, StoredRoom, Timestamp, UserId, Window,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     all_rooms::{Tells, all_rooms},
+    long_page::{SLICE, long_page},
     rooms::{Described, Stats, room_id, stats},
 };
 use crate::{
@@ -26,6 +32,8 @@ use crate::{
 /// Messages, and sessions, of a page where nothing is said.
 const MESSAGES: u64 = 1000;
 const SESSIONS: u64 = 500;
+/// The most messages of a page.
+const MOST: u64 = 10_000;
 
 /// Which page of a history.
 #[derive(Deserialize, IntoParams)]
@@ -151,14 +159,20 @@ pub(crate) struct Pages {
 impl<T> History<T> {
     fn new<R: Into<T>>(room_id: RoomId, page: RoomHistory<R>) -> Self {
         let records = page.records.into_iter().map(Into::into).collect();
-        let Pagination { current_page, total_pages, total_records, page_size, has_next, has_prev } =
-            page.pagination;
-        let pagination = Pages { current_page, total_pages, total_records, page_size, has_next, has_prev };
-        Self { room_id, records, pagination }
+        Self { room_id, records, pagination: page.pagination.into() }
     }
 }
 
-/// Lists what was said in a room, open or closed.
+impl From<Pagination> for Pages {
+    fn from(pagination: Pagination) -> Self {
+        let Pagination { current_page, total_pages, total_records, page_size, has_next, has_prev } =
+            pagination;
+        Self { current_page, total_pages, total_records, page_size, has_next, has_prev }
+    }
+}
+
+/// Lists what was said in a room, open or closed. An answer of more than 1,000 messages that breaks off is not whole: ask
+/// again.
 #[utoipa::path(
     get, path = "/management/sync/chat-history/{room_id}", operation_id = "listRoomMessages", tag = "rooms",
     params(("room_id" = schemas::RoomId, Path), Numbered),
@@ -171,12 +185,19 @@ pub(crate) async fn messages(
     State(state): State<AppState>,
     segments: Segments,
     Params(asked): Params<Numbered>,
-) -> Result<Json<History<Said>>, Problem> {
+) -> Result<Response, Problem> {
     let id = room_id(&segments)?;
-    let (page, limit) = asked.place(MESSAGES)?;
-    let found = state.hub().rooms().messages(&id, asked.window()?, page, limit).await?;
-    let found = found.ok_or_else(|| Problem::unknown_room(&id))?;
-    Ok(Json(History::new(id, found)))
+    let ((page, limit), window) = (asked.place(MESSAGES)?, asked.window()?);
+    let place = PageNumber::new(page, limit, MOST)?;
+    if place.limit() <= SLICE {
+        let found = state.hub().rooms().messages(&id, window, page, limit).await?;
+        let found = found.ok_or_else(|| Problem::unknown_room(&id))?;
+        return Ok(Json(History::<Said>::new(id, found)).into_response());
+    }
+    if state.hub().rooms().room(&id).await?.is_none() {
+        return Err(Problem::unknown_room(&id));
+    }
+    Ok(long_page(state, id, window, place).await?)
 }
 
 /// Lists the stays in a room that are over, open or closed, by the time at which they began.

@@ -1,6 +1,11 @@
 //! Lists of all rooms, which are read from the store while they are sent.
 
-use presence_core::{Admins, RoomId, RoomName};
+use std::time::Duration;
+
+use presence_core::{
+    Admins, Clock, Command, ConnectionId, Moment, Nickname, Opening, Room, RoomId, RoomName, RoomPolicy,
+    UserId,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -8,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    client::PATIENCE,
+    client::{Client, PATIENCE},
     world::{KEY, World},
 };
 
@@ -59,6 +64,90 @@ async fn rooms_are_looked_up_in_slices_while_the_list_is_read() {
         // One more than is told, to know whether there are more.
         assert_eq!(world.store.listed()[asked..], [101, 101, 101], "{target}");
     }
+}
+
+/// Asks for messages; what they say, and what the answer says of the page.
+async fn page(world: &World, target: &str) -> (Vec<String>, serde_json::Value) {
+    let (mut stream, mut answer) = (ask(world, target).await, Vec::new());
+    while read(&mut stream, &mut answer).await > 0 {}
+    let answer = String::from_utf8(answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.0 200") && head.contains("content-type: application/json"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(body).expect("an object");
+    let said = body["records"].as_array().expect("records").iter();
+    (
+        said.map(|said| said["content"].as_str().expect("text").to_owned()).collect(),
+        body["pagination"].clone(),
+    )
+}
+
+#[tokio::test]
+async fn a_long_page_of_messages_is_read_in_slices_and_nothing_moves_meanwhile() {
+    const MESSAGES: usize = 4321;
+    let world = World::start(RoomPolicy { backlog: 20_000, ..World::quick() });
+    let room = world.room(&[]).await;
+    let rooms = world.state.hub().rooms();
+    let id = RoomId::new(room.clone()).expect("an id");
+    let Opening::Open(mut open) = rooms.open(&id).await.expect("a store") else { panic!("nobody has it") };
+    let (connection, mut effects) = (ConnectionId(1), Vec::new());
+    let user_id = UserId::new("alice").expect("an id");
+    let nickname = Nickname::new("Alice").expect("a name");
+    let join = Command::Join { connection, user_id, nickname, seen: None };
+    let mut say = |open: &mut Room, command| {
+        open.handle(command, Moment { at: world.clock.now(), uptime: Duration::ZERO }, &mut effects);
+        effects.clear();
+    };
+    say(&mut open, join);
+    for number in 0..MESSAGES {
+        // Nothing for a while, then 1,500 in one millisecond, then two in each.
+        if !(1200..2700).contains(&number) && number % 2 == 0 {
+            world.pass(Duration::from_millis(1));
+        }
+        say(&mut open, Command::Say { connection, content: number.to_string() });
+    }
+    rooms.write(open.batch(world.clock.now()).into_iter().collect()).await.expect("a store");
+    rooms.give_up(vec![(id, open.epoch())]).await.expect("a store");
+
+    let newest: Vec<_> = (0..MESSAGES).rev().map(|number| number.to_string()).collect();
+    let target = format!("/management/sync/chat-history/{room}");
+    for (limit, number, slices) in [
+        (10_000, 1, &[1000, 1000, 1000, 1000, 1000, 1000][..]),
+        (1500, 2, &[1000, 500]),
+        (1001, 5, &[1000, 684]),
+        (3000, 3, &[1000]),
+        (1000, 2, &[1000]),
+    ] {
+        let before = world.store.read().len();
+        let (said, pages) = page(&world, &format!("{target}?limit={limit}&page={number}")).await;
+        let skipped = (limit * (number - 1)).min(MESSAGES);
+        assert_eq!(said, newest[skipped..(skipped + limit).min(MESSAGES)], "{limit} {number}");
+        assert_eq!(pages["total_records"], MESSAGES);
+        assert_eq!(pages["has_prev"], number > 1);
+        assert!(world.store.read()[before..].iter().zip(slices).all(|(asked, slice)| asked <= slice));
+    }
+    // While a page is read, somebody says something.
+    world.store.stall_lists(true);
+    let (mut stream, mut answer) = (ask(&world, &format!("{target}?limit=2000")).await, Vec::new());
+    while !String::from_utf8_lossy(&answer).contains(r#""content":"3400""#) {
+        assert!(read(&mut stream, &mut answer).await > 0);
+    }
+    let mut bob = Client::join(world.address, &room, "bob").await;
+    world.pass(Duration::from_millis(1));
+    bob.say(r#"{"type":"SendMessage","payload":{"content":"news"}}"#).await;
+    bob.until("news").await;
+    assert_eq!(world.manage(&format!("DELETE /management/rooms/{room}/members/nobody"), "").await.0, 200);
+    world.store.stall_lists(false);
+    while read(&mut stream, &mut answer).await > 0 {}
+    let answer = String::from_utf8(answer).expect("text");
+    let body: serde_json::Value =
+        serde_json::from_str(answer.split_once("\r\n\r\n").expect("a head").1).expect("an object");
+    let said: Vec<_> = body["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .filter_map(|said| said["content"].as_str())
+        .collect();
+    assert_eq!(said, newest[..2000]);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub(crate) struct Breakable {
     stalled: watch::Sender<bool>,
     slow: watch::Sender<Option<RoomId>>,
     listed: Mutex<Vec<usize>>,
+    read: Mutex<Vec<usize>>,
     list_stalled: watch::Sender<bool>,
     list_fails: AtomicBool,
     asked: Notify,
@@ -39,6 +40,7 @@ impl Breakable {
             stalled: watch::Sender::new(false),
             slow: watch::Sender::new(None),
             listed: Mutex::default(),
+            read: Mutex::default(),
             list_stalled: watch::Sender::new(false),
             list_fails: AtomicBool::new(false),
             asked: Notify::new(),
@@ -71,7 +73,7 @@ impl Breakable {
         self.slow.send_replace(room);
     }
 
-    /// Whether a list of rooms waits when it is asked for more than its beginning.
+    /// Whether a list waits when it is asked for more than its beginning.
     pub(crate) fn stall_lists(&self, is_stalled: bool) {
         self.list_stalled.send_replace(is_stalled);
     }
@@ -84,6 +86,11 @@ impl Breakable {
     /// How many rooms were asked for, each time.
     pub(crate) fn listed(&self) -> Vec<usize> {
         self.listed.lock().expect("a lock").clone()
+    }
+
+    /// How many messages were asked for, each time.
+    pub(crate) fn read(&self) -> Vec<usize> {
+        self.read.lock().expect("a lock").clone()
     }
 
     /// Waits until somebody asks for that one.
@@ -164,6 +171,10 @@ impl RoomQuery for Breakable {
         skip: u64,
         limit: usize,
     ) -> Result<Part<ChatMessage>, StoreError> {
+        self.read.lock().expect("a lock").push(limit);
+        if skip > 0 || window.to() < Timestamp::MAX {
+            let _ = self.list_stalled.subscribe().wait_for(|is_stalled| !is_stalled).await;
+        }
         self.kept.messages(room, window, skip, limit).await
     }
 
