@@ -21,7 +21,7 @@ bench:
 	cargo run --release --locked --package presence-benches --bin events
 	cargo build --release --locked --manifest-path benches/beside_socketioxide/Cargo.toml --target-dir target
 	npm ci --silent --no-audit --no-fund --prefix benches/beside_node
-	ulimit -n 20000 && cargo run --release --locked --package presence-benches --bin rooms
+	ulimit -n 20000 && taskset -c 1 cargo run --release --locked --package presence-benches --bin rooms
 	cargo bench --locked --package presence-benches --bench slow_clients
 	cargo bench --locked --package presence-benches --bench outbox
 

@@ -1,12 +1,16 @@
 //! How fast everybody in a room hears what is said: ours, and beside it what a user would pick instead, in turns.
 
 use std::{
-    env, io,
+    env,
+    future::poll_fn,
+    io,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -17,7 +21,7 @@ use presence_benches::{
     table::{self, median},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     task::{JoinSet, yield_now},
     time::sleep,
@@ -164,16 +168,19 @@ impl Said {
         self.begun.elapsed().as_nanos() as u64
     }
 
-    /// Reads what has come; says whether there may be more one day.
-    fn read(&self, stream: &TcpStream, unread: &mut Vec<u8>) -> bool {
+    /// Reads what has come, in one call of the system where that is all; says whether there may be more one day.
+    fn poll_read(&self, cx: &mut Context<'_>, stream: &mut TcpStream, unread: &mut Vec<u8>) -> Poll<bool> {
         // One thread: nobody waits for the lock.
         let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         let Desk { latency, buffer } = &mut *desk;
-        let read = match stream.try_read(buffer) {
-            Ok(0) => return false,
-            Ok(read) => read,
-            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        let mut filled = ReadBuf::new(buffer);
+        let read = match ready!(Pin::new(stream).poll_read(cx, &mut filled)) {
+            Ok(()) => filled.filled().len(),
+            Err(_) => 0,
         };
+        if read == 0 {
+            return Poll::Ready(false);
+        }
         let (at, begun) = (self.elapsed(), std::mem::take(unread));
         let joined = if begun.is_empty() { begun } else { [&begun, &buffer[..read]].concat() };
         let mut rest = if joined.is_empty() { &buffer[..read] } else { &joined };
@@ -184,7 +191,7 @@ impl Said {
             rest = &rest[frame.end..];
         }
         unread.extend_from_slice(rest);
-        true
+        Poll::Ready(true)
     }
 
     /// Takes note that somebody heard the message whose number stands between two `#`.
@@ -200,9 +207,9 @@ impl Said {
 }
 
 /// One who hears, until the connection ends.
-async fn listen(stream: TcpStream, said: Arc<Said>) {
+async fn listen(mut stream: TcpStream, said: Arc<Said>) {
     let mut unread = Vec::new();
-    while stream.readable().await.is_ok() && said.read(&stream, &mut unread) {}
+    while poll_fn(|cx| said.poll_read(cx, &mut stream, &mut unread)).await {}
 }
 
 /// One side, at both windows.

@@ -1,7 +1,8 @@
 //! The goals of rooms: what a member costs, what is left of those who came and went, how long a crowd takes to come back,
 //! and how fast everybody hears what is said, beside Socket.IO, `ws` and socketioxide.
 //!
-//! `make bench` builds the programs and prints the table. The server runs on core 0 and the members on core 1. For the
+//! `make bench` builds the programs and prints the table. The server runs on core 0 and the members, with `taskset -c 1`,
+//! on core 1: where they share one, it is the members that are measured. For the
 //! last part, `npm ci --prefix benches/beside_node` first. 10,000 members need as many descriptors on both sides:
 //! `ulimit -n 11000`.
 
