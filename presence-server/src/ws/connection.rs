@@ -4,11 +4,12 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, poll};
 use presence_core::{
     ClientFrame, Command, ConnectionId, Frame, Heartbeat, Nickname, Position, Priority, UserId,
 };
@@ -182,8 +183,12 @@ impl Member {
     /// Waits for the client to read, but not for ever.
     async fn within(
         &self,
-        sending: Pin<&mut impl Future<Output = Result<(), axum::Error>>>,
+        mut sending: Pin<&mut impl Future<Output = Result<(), axum::Error>>>,
     ) -> Result<(), Over> {
+        // Nearly always the socket takes it at once, and needs no timer.
+        if let Poll::Ready(sent) = poll!(sending.as_mut()) {
+            return sent.map_err(|_| Over::Gone);
+        }
         tokio::select! {
             biased;
             sent = timeout(STALL, sending) => match sent {

@@ -35,20 +35,22 @@ pub(super) enum End {
 pub(super) struct Queue {
     state: Mutex<State>,
     filled: AtomicWaker,
+    /// The room has it on its list of members who are to be woken.
+    is_listed: AtomicBool,
     is_admin: AtomicBool,
     is_gone: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
+pub(super) struct State {
+    pub(super) waiting: VecDeque<Waiting>,
     /// What they count, all together.
-    bytes: usize,
+    pub(super) bytes: usize,
     end: Option<End>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     text: Utf8Bytes,
     counts: usize,
 }
@@ -65,22 +67,41 @@ impl Queue {
         self.add(Waiting { text, counts: 0 });
     }
 
+    /// Adds frames that all members get, and wakes nobody; says whether the member is to be [woken](Self::wake) and was
+    /// not listed for that yet.
+    pub(super) fn list(&self, texts: &[Utf8Bytes]) -> bool {
+        let frames = texts.iter().map(|text| Waiting { text: text.clone(), counts: text.len() });
+        self.extend(frames) && !self.is_listed.swap(true, Relaxed)
+    }
+
+    /// Wakes a member who was listed.
+    pub(super) fn wake(&self) {
+        self.is_listed.store(false, Relaxed);
+        self.filled.wake();
+    }
+
     fn add(&self, frame: Waiting) {
+        if self.extend([frame]) {
+            self.filled.wake();
+        }
+    }
+
+    /// Says whether the member has to learn of it.
+    fn extend(&self, frames: impl IntoIterator<Item = Waiting>) -> bool {
         let mut state = self.lock();
         if state.end.is_some() {
-            return;
+            return false;
         }
         let was_empty = state.waiting.is_empty();
-        state.bytes += frame.counts;
-        state.waiting.push_back(frame);
+        for frame in frames {
+            state.bytes += frame.counts;
+            state.waiting.push_back(frame);
+        }
         let is_slow = state.bytes > WAITING;
         if is_slow {
             *state = State { end: Some(End::Slow), ..State::default() };
         }
-        drop(state);
-        if was_empty || is_slow {
-            self.filled.wake();
-        }
+        was_empty || is_slow
     }
 
     /// Ends the connection behind what waits already.
@@ -143,7 +164,7 @@ impl Queue {
         self.is_gone.store(true, Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock panics half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

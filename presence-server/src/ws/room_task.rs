@@ -1,8 +1,8 @@
 //! The task of one room: what is asked of it comes in by two lanes, and what its room says is done.
 
 use std::{
-    collections::HashMap,
-    future::pending,
+    collections::{HashMap, VecDeque},
+    future::{pending, ready},
     mem,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -28,6 +28,11 @@ const LANE: usize = 100;
 /// is taken out behind what it said, because all of that is in the lane when it leaves.
 const BATCH: usize = 200;
 const _: () = assert!(BATCH >= LANE);
+/// How many members are woken before it is looked what else was said: those who are woken later get it in the same write.
+const WAVE: usize = 64;
+/// How many bytes all members may be told before all of them were woken. Then nothing is obeyed until they are: whoever
+/// was not woken yet has not been slow.
+const LOAD: usize = 64 * 1024;
 
 /// How long a batch waits after the store failed for the first time, and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -161,6 +166,12 @@ pub(super) struct RoomTask {
     /// Whoever asks to come in, until the room has said yes or no.
     arrival: Option<(ConnectionId, Seat)>,
     effects: Vec<Effect>,
+    /// What all members are to be told, and is in no queue yet.
+    said: Vec<Utf8Bytes>,
+    /// Who is to be woken.
+    wave: VecDeque<Arc<Queue>>,
+    /// What they were told since the wave began, in bytes.
+    load: usize,
     /// Answers that wait for the next batch.
     asked: Vec<Asked>,
     writing: Option<Writing>,
@@ -187,6 +198,8 @@ enum Woken {
     Low(Order),
     Leave(ConnectionId),
     Due,
+    /// There are members who are to be woken.
+    Wave,
 }
 
 impl RoomTask {
@@ -206,6 +219,9 @@ impl RoomTask {
             members: HashMap::new(),
             arrival: None,
             effects: Vec::new(),
+            said: Vec::new(),
+            wave: VecDeque::new(),
+            load: 0,
             asked: Vec::new(),
             writing: None,
             began: Instant::now(),
@@ -222,6 +238,11 @@ impl RoomTask {
             if self.room.is_over() && self.writing.is_none() {
                 break;
             }
+            if self.load > LOAD {
+                self.wake();
+                tokio::task::yield_now().await;
+                continue;
+            }
             let due = self.room.deadline().map(|due| self.began + due);
             let woken = tokio::select! {
                 biased;
@@ -230,6 +251,7 @@ impl RoomTask {
                 () = until(due) => Woken::Due,
                 Some(order) = self.low.recv() => Woken::Low(order),
                 Some(connection) = self.leaves.recv() => Woken::Leave(connection),
+                () = ready(()), if !self.wave.is_empty() => Woken::Wave,
                 () = sleep(alive) => Woken::Due,
             };
             let (mut first, mut left) = (None, Vec::new());
@@ -239,7 +261,7 @@ impl RoomTask {
                 Woken::High(order) => self.obey(order),
                 Woken::Low(order) => first = Some(order),
                 Woken::Leave(connection) => left.push(connection),
-                Woken::Due => {}
+                Woken::Due | Woken::Wave => {}
             }
             for _ in 0..LANE {
                 let Ok(order) = self.high.try_recv() else { break };
@@ -259,6 +281,8 @@ impl RoomTask {
             if is_due {
                 self.tick();
             }
+            self.spread();
+            self.wake();
             *self.overview.lock().unwrap_or_else(PoisonError::into_inner) = overview(&self.room);
             tokio::task::yield_now().await;
         }
@@ -270,6 +294,26 @@ impl RoomTask {
         }
         while let Some(order) = self.low.recv().await {
             self.obey(order);
+        }
+        self.spread();
+        self.wave.drain(..).for_each(|queue| queue.wake());
+    }
+
+    /// Puts what was said into the queues of all members.
+    fn spread(&mut self) {
+        if self.said.is_empty() {
+            return;
+        }
+        let is_to_wake = |seat: &&Seat| seat.0.list(&self.said);
+        self.wave.extend(self.members.values().filter(is_to_wake).map(|seat| Arc::clone(&seat.0)));
+        self.load += self.said.drain(..).map(|text| text.len()).sum::<usize>();
+    }
+
+    /// Wakes some of those who were told something.
+    fn wake(&mut self) {
+        self.wave.drain(..WAVE.min(self.wave.len())).for_each(|queue| queue.wake());
+        if self.wave.is_empty() {
+            self.load = 0;
         }
     }
 
@@ -316,6 +360,10 @@ impl RoomTask {
     fn carry_out(&mut self) {
         let mut effects = mem::take(&mut self.effects);
         for effect in effects.drain(..) {
+            // What is for one member comes behind what was said to all before, and who comes in hears none of that.
+            if !matches!(effect, Effect::Broadcast(_) | Effect::Rights(..)) {
+                self.spread();
+            }
             match effect {
                 Effect::Admit(connection) => {
                     self.members.extend(self.arrival.take().filter(|(arrived, _)| *arrived == connection));
@@ -327,10 +375,7 @@ impl RoomTask {
                 Effect::Replay(connection, frames) => self.with(connection, |queue| {
                     frames.into_iter().for_each(|frame| queue.replay(text(frame)));
                 }),
-                Effect::Broadcast(frame) => {
-                    let text = text(frame);
-                    self.members.values().for_each(|seat| seat.0.push(text.clone()));
-                }
+                Effect::Broadcast(frame) => self.said.push(text(frame)),
                 Effect::Close(connection, reason) => {
                     self.with(connection, |queue| queue.end(reason));
                     self.members.remove(&connection);
@@ -434,7 +479,11 @@ fn text(frame: Frame) -> Utf8Bytes {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::{
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        task::{Context, Wake, Waker},
+    };
 
     use futures_util::poll;
     use presence_core::{Admins, Asker, MemoryStore, Opening, RoomId, RoomName, RoomPolicy, SystemClock};
@@ -517,6 +566,102 @@ mod tests {
             assert!(said[0].contains("CustomEvent"), "round {round}: {}", said[0]);
             assert!(said.len() > 1 && said.len() <= 1 + BATCH, "and the chat behind it: {}", said.len());
         }
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    impl Woken {
+        /// Waits for a member's queue to fill.
+        fn wait(self: &Arc<Self>, queue: &Queue) {
+            let waker = Waker::from(Arc::clone(self));
+            let filled = pin!(queue.filled());
+            assert!(filled.poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+
+        fn count(&self) -> usize {
+            self.0.load(Relaxed)
+        }
+    }
+
+    /// A room of so many members, each of whom waits for something to be said.
+    async fn crowd(
+        count: u64,
+    ) -> (Pin<Box<impl Future<Output = ()>>>, RoomHandle, Vec<(Arc<Queue>, Arc<Woken>)>) {
+        let (task, room) = task().await;
+        let mut running = Box::pin(task.run());
+        let mut members = Vec::new();
+        for number in 0..count {
+            members.push((join(&room, number).await, Arc::new(Woken::default())));
+            assert!(poll!(running.as_mut()).is_pending());
+        }
+        // All are told of the last who came, with the next order.
+        let nobody = UserId::new("nobody").unwrap();
+        room.send(Command::Unban { by: Asker::Operator, user_id: nobody }).await.unwrap();
+        for _ in 0..count {
+            assert!(poll!(running.as_mut()).is_pending());
+        }
+        for (queue, woken) in &members {
+            queue.take(&mut Vec::new());
+            woken.wait(queue);
+        }
+        (running, room, members)
+    }
+
+    fn say(by: usize, length: usize) -> Order {
+        Order::Do(Command::Say { connection: ConnectionId(by as u64), content: "x".repeat(length) })
+    }
+
+    #[tokio::test]
+    async fn who_is_woken_later_gets_what_was_said_meanwhile_at_once() {
+        let (mut running, room, members) = crowd(3 * WAVE as u64).await;
+        let woken = || members.iter().map(|(_, woken)| woken.count()).collect::<Vec<_>>();
+        for turn in 1..=3 {
+            room.0.low.try_send(say(turn, 1)).unwrap();
+            assert!(poll!(running.as_mut()).is_pending());
+            assert_eq!(woken().iter().sum::<usize>(), turn * WAVE, "a wave at a time");
+            for ((queue, _), count) in members.iter().zip(woken()) {
+                assert!(count <= 1, "nobody is woken for what it has not looked at");
+                assert_eq!(queue.lock().waiting.len(), turn, "whoever was not woken has it too");
+            }
+        }
+        // Whoever has looked is woken again.
+        for (queue, woken) in &members {
+            queue.take(&mut Vec::new());
+            woken.wait(queue);
+        }
+        room.0.low.try_send(say(4, 1)).unwrap();
+        for _ in 0..3 {
+            assert!(poll!(running.as_mut()).is_pending());
+        }
+        assert!(woken().iter().all(|count| *count == 2), "{:?}", woken());
+    }
+
+    #[tokio::test]
+    async fn nobody_is_slow_who_was_not_woken() {
+        let (mut running, room, members) = crowd(3 * WAVE as u64).await;
+        let longest = || members.iter().map(|(queue, _)| queue.lock().bytes).max().unwrap_or_default();
+        let mut by = 0..;
+        let mut fill = || while room.0.low.try_send(say(by.next().unwrap(), 1024)).is_ok() {};
+        for _ in 0..3 {
+            fill();
+            assert!(poll!(running.as_mut()).is_pending());
+        }
+        assert!(longest() > LOAD && longest() < 2 * LANE * 1024, "{}", longest());
+        assert!(members.iter().all(|(_, woken)| woken.count() == 1));
+        assert!(room.0.low.try_send(say(0, 1)).is_err(), "what is more waits");
+        for (queue, _) in &members {
+            assert_eq!(queue.take(&mut Vec::new()), None);
+        }
+        assert!(poll!(running.as_mut()).is_pending());
+        assert!(room.0.low.try_send(say(0, 1)).is_ok(), "and is obeyed when all were woken");
     }
 
     #[tokio::test]
