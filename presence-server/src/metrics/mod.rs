@@ -7,6 +7,7 @@ pub(crate) mod access;
 mod callbacks;
 mod histogram;
 mod jobs;
+mod members;
 mod observe;
 mod process;
 mod requests;
@@ -26,10 +27,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::{callbacks::Deliveries, jobs::Jobs, requests::Requests, text::Text};
+use self::{callbacks::Deliveries, jobs::Jobs, members::Partings, requests::Requests, text::Text};
 pub(crate) use self::{
     callbacks::{CallbackFigures, SinkFigures},
     jobs::Job,
+    members::Parting,
     observe::{Endpoint, Observe, Seen},
     tracking_outbox::TrackingCounters,
 };
@@ -50,6 +52,7 @@ const CHECKPOINTS: [&str; 2] = ["stored", "unchanged"];
 pub(crate) struct Metrics {
     pub(crate) jobs: Jobs,
     pub(crate) deliveries: Deliveries,
+    pub(crate) partings: Partings,
     heartbeats: [Count; HEARTBEATS.len()],
     checkpoints: [Count; CHECKPOINTS.len()],
     events: [Count; EVENTS.len()],
@@ -166,6 +169,12 @@ impl Collector for Figures {
         let (rooms, members) = state.hub().counts();
         encoder.gauge("presence_rooms_open", "Rooms that are open here.", rooms as u64)?;
         encoder.gauge("presence_room_members", "Members of the rooms that are open here.", members)?;
+        encoder.counters(
+            "presence_room_partings",
+            "Connections to rooms that ended, by how: the client was gone, was sent away by the room, was too slow to \
+             read, silent when it was asked, broke the protocol or a limit, or its token ended.",
+            metrics.partings.counts().map(|(how, count)| ([("how", how)], count)),
+        )?;
 
         let open = traffic.accepted.get().saturating_sub(traffic.closed.get());
         encoder.gauge("presence_connections_open", "Connections that are open.", open)?;

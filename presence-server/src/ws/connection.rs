@@ -20,7 +20,7 @@ use super::{
     queue::{End, PLACES, Queue},
     room_task::{RoomHandle, until},
 };
-use crate::AppState;
+use crate::{AppState, metrics::Parting};
 
 /// The longest message of a member who is no administrator, in bytes.
 const MESSAGE_BYTES: usize = 16 * 1024;
@@ -60,6 +60,19 @@ enum Over {
     Stuck,
 }
 
+impl Over {
+    const fn parting(&self) -> Parting {
+        match self {
+            Self::Gone => Parting::Gone,
+            Self::Stuck => Parting::Slow,
+            Self::Closed(1002 | 1003 | 1007 | 1009, _) => Parting::Broken,
+            Self::Closed(4401, _) => Parting::Expired,
+            Self::Closed(4408, _) => Parting::Silent,
+            Self::Closed(..) => Parting::SentAway,
+        }
+    }
+}
+
 /// Serves a member until one side has had enough.
 ///
 /// The socket lies in a box, because a future has each of its arguments twice, and the futures around it again.
@@ -78,6 +91,7 @@ pub(super) async fn serve(mut socket: Box<WebSocket>, joining: Joining, room: Ro
         }
         Err(_) => Over::Closed(1012, "moved"),
     };
+    member.state.metrics().partings.add(over.parting());
     drop(membership);
     match over {
         Over::Gone => {}

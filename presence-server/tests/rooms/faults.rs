@@ -185,6 +185,42 @@ async fn nobody_joins_in_another_name() {
     );
 }
 
+/// How connections ended, and how many did so.
+async fn partings(world: &World) -> String {
+    let (status, figures) = world.manage("GET /metrics", "").await;
+    assert_eq!(status, 200, "{figures}");
+    let partings =
+        figures.lines().filter_map(|line| line.strip_prefix("presence_room_partings_total{how=\""));
+    let partings =
+        partings.filter(|parting| !parting.ends_with(" 0")).map(|parting| parting.replace("\"}", ""));
+    partings.collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test]
+async fn every_connection_that_ends_is_counted_by_how() {
+    let world = World::start(World::quick());
+    let room = world.room(&[]).await;
+    let mut bob = Client::join(world.address, &room, "bob").await;
+    for user in ["one", "two", "three"] {
+        let mut client = Client::join(world.address, &room, user).await;
+        bob.until(&format!(r#""UserJoined","payload":{{"user_id":"{user}""#)).await;
+        match user {
+            "one" => drop(client),
+            "two" => {
+                let kick = format!("DELETE /management/rooms/{room}/members/two");
+                assert_eq!(world.manage(&kick, "").await.0, 200);
+                assert_eq!(client.rest().await.1, Some(4403));
+            }
+            _ => {
+                client.send(&frame(0x82, b"bytes")).await;
+                assert_eq!(client.rest().await.1, Some(1003));
+            }
+        }
+        bob.until(&format!(r#""UserLeft","payload":{{"user_id":"{user}""#)).await;
+    }
+    assert_eq!(partings(&world).await, "gone 1, sent_away 1, broken 1");
+}
+
 #[tokio::test]
 async fn who_answers_no_ping_is_gone_in_half_a_minute_and_who_answers_stays() {
     let world = World::start(World::quick());
@@ -207,6 +243,7 @@ async fn who_answers_no_ping_is_gone_in_half_a_minute_and_who_answers_stays() {
     let gone = began.elapsed();
     assert!((34..=41).contains(&gone.as_secs()), "{gone:?}");
     bob.until(r#""current_users":1"#).await;
+    assert_eq!(partings(&world).await, "silent 1");
     for _ in 0..3 {
         assert_eq!(bob.hear().await, Heard::Ping);
         bob.send(&frame(0x8a, b"")).await;
@@ -233,6 +270,7 @@ async fn who_reads_nothing_for_ten_seconds_is_gone() {
     let gone = began.elapsed();
     assert!((9..=12).contains(&gone.as_secs()), "{gone:?}");
     assert!(matches!(stuck.rest().await.1, None | Some(1013)));
+    assert_eq!(partings(&world).await, "slow 1");
 }
 
 #[tokio::test]
@@ -248,6 +286,7 @@ async fn a_connection_ends_with_the_token_that_opened_it() {
     let (texts, code) = alice.rest().await;
     assert!(texts[0].contains(r#""user_id":"alice""#), "{texts:?}");
     assert_eq!(code, Some(4401));
+    assert_eq!(partings(&world).await, "expired 1");
 }
 
 #[tokio::test]
