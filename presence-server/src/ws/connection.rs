@@ -1,6 +1,7 @@
 //! The task of one member: what the client says goes to the room, what the room says goes to the client.
 
 use std::{
+    future::ready,
     io,
     pin::{Pin, pin},
     sync::Arc,
@@ -34,6 +35,8 @@ const SPREAD: u64 = 5_000;
 const PONG: Duration = Duration::from_secs(10);
 /// How long it has to read 64 KiB.
 const STALL: Duration = Duration::from_secs(10);
+/// How often it is told something before it is looked whether it says something.
+const TOLD: u32 = 16;
 /// How long it has to answer a close.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How often at most what it says counts as a heartbeat.
@@ -134,10 +137,13 @@ impl Member {
         let quiet = QUIET + Duration::from_millis(self.connection.0.wrapping_mul(7919) % SPREAD);
         let (mut heard, mut asked) = (Instant::now(), false);
         let mut look = pin!(sleep_until(heard + quiet));
-        let mut frames = Vec::new();
+        let (mut frames, mut told) = (Vec::new(), 0);
         loop {
             tokio::select! {
-                () = self.queue.filled() => {
+                // Nearly always it is this that wakes a member, and the socket need not be asked twice.
+                biased;
+                () = self.queue.filled(), if told < TOLD => {
+                    told += 1;
                     let end = self.queue.take(&mut frames);
                     if let Err(over) = self.write(socket, &mut frames).await {
                         return over;
@@ -150,6 +156,7 @@ impl Member {
                     }
                 }
                 message = socket.next() => {
+                    told = 0;
                     (heard, asked) = (Instant::now(), false);
                     let Some(message) = message else { return Over::Gone };
                     let heard = match message {
@@ -175,6 +182,8 @@ impl Member {
                         }
                     }
                 }
+                // Nothing of that: on with what it is to be told.
+                () = ready(()), if told >= TOLD => told = 0,
             }
         }
     }
