@@ -78,6 +78,20 @@ impl Sink for Receiver {
     }
 }
 
+/// The same for two at once.
+struct Pair(Arc<Receiver>);
+
+#[async_trait]
+impl Sink for Pair {
+    fn batch(&self) -> usize {
+        2
+    }
+
+    async fn deliver(&self, events: &[Delivery]) -> Result<Vec<Delivered>, SinkError> {
+        self.0.deliver(events).await
+    }
+}
+
 struct World {
     store: Arc<MemoryStore>,
     clock: Arc<ManualClock>,
@@ -112,8 +126,12 @@ impl World {
     }
 
     fn relay(&self, sink: &str, node: &str, receiver: &Arc<Receiver>) -> Relay {
+        self.relay_to(receiver.clone(), sink, node)
+    }
+
+    fn relay_to(&self, receiver: Arc<dyn Sink>, sink: &str, node: &str) -> Relay {
         let retry = RetryPolicy::default();
-        Relay::new(self.store.clone(), receiver.clone(), self.clock.clone(), name(sink), node, retry)
+        Relay::new(self.store.clone(), receiver, self.clock.clone(), name(sink), node, retry)
     }
 
     fn now(&self) -> Timestamp {
@@ -383,4 +401,15 @@ proptest! {
             prop_assert_eq!((books.delivered, books.pending, books.accepted()), (total, 0, total));
         }
     }
+}
+
+#[test]
+fn a_sink_gets_as_many_at_once_as_it_takes() {
+    let w = World::new(&["webhook"]);
+    w.change(&["alice", "bob", "carol", "dave", "erin"]);
+    let receiver = Receiver::answering([]);
+    let relay = w.relay_to(Arc::new(Pair(receiver.clone())), "webhook", "one");
+    assert_eq!([(); 4].map(|()| step(&relay)), [delivered(2), delivered(2), delivered(1), Step::Idle]);
+    assert_eq!(*receiver.batches.lock().unwrap(), [2, 2, 1]);
+    assert_eq!(receiver.keys(), ["u:alice", "u:bob", "u:carol", "u:dave", "u:erin"]);
 }

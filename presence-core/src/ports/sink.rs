@@ -53,6 +53,11 @@ pub enum SinkError {
 /// Takes events: a receiver of webhooks, a topic, a file.
 #[async_trait]
 pub trait Sink: Send + Sync {
+    /// How many events it takes at once, at most. Default 500.
+    fn batch(&self) -> usize {
+        500
+    }
+
     /// Delivers events, oldest first, and says what became of each, in order. Of one key nothing is delivered after
     /// something that is to come later: those are [`Delivered::Later`] too. What follows something refused may be
     /// delivered. What has no outcome is delivered again. The same event may come more than once, under the same id.

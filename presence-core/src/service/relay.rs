@@ -13,8 +13,6 @@ use crate::{
 
 /// How long a claim lasts unless it is renewed.
 const CLAIM: Duration = Duration::from_secs(60);
-/// How many events are delivered at once.
-const BATCH: usize = 500;
 /// What is said of a letter that cannot be read.
 const UNKNOWN: &str = "this version does not know the event";
 
@@ -116,7 +114,7 @@ impl Relay {
             if now < state.until {
                 return Ok(Step::Resting(state.until));
             }
-            if state.suspects == 0 { BATCH } else { state.suspects.div_ceil(2) }
+            if state.suspects == 0 { self.sink.batch().max(1) } else { state.suspects.div_ceil(2) }
         };
         let Some(letters) = self.outbox.claim(self.claim(now, width)).await? else {
             return Ok(Step::Elsewhere);
