@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
-use crate::Topics;
+use crate::{Topics, sink::BATCH};
 
 /// The longest that an event may wait for its delivery report: both waits of [`KafkaSink`](crate::KafkaSink) fit into the
 /// claim of a relay, 60 s.
@@ -101,7 +101,7 @@ impl KafkaConfig {
             .set("message.timeout.ms", self.timeout.as_millis().to_string())
             .set("message.max.bytes", self.longest_message.to_string())
             // What a relay delivers at once, and no more than 16 MiB of it.
-            .set("queue.buffering.max.messages", "1000")
+            .set("queue.buffering.max.messages", BATCH.to_string())
             .set("queue.buffering.max.kbytes", "16384")
             // Of one key one event is under way at a time, so waiting for more is waiting for nothing.
             .set("linger.ms", "1")

@@ -6,6 +6,7 @@ mod error;
 mod ingest;
 mod item;
 mod log;
+mod reports;
 mod sink;
 mod topics;
 

@@ -1,25 +1,30 @@
 //! Events, out.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
 use presence_core::{Delivered, Delivery, Sink, SinkError};
 use rdkafka::{
     ClientConfig,
     error::{KafkaError as Cause, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord, Producer},
+    producer::{BaseRecord, Producer, ThreadedProducer},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 
-use crate::{KafkaConfig, KafkaError, Topics, body::body, log::Log};
+use crate::{
+    KafkaConfig, KafkaError, Topics,
+    body::body,
+    reports::{Postman, Reports},
+};
 
+/// How many events are taken at once: so many that the way to the brokers and back is a small part of it.
+pub(crate) const BATCH: usize = 4_000;
 /// How long to wait for room in the queue before it is looked at again.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The header with the name of an event.
@@ -27,6 +32,7 @@ pub(crate) const EVENT_ID: &str = "event-id";
 
 const TOO_LARGE: &str = "the event is larger than Kafka takes";
 const INVALID: &str = "the broker does not take the event";
+const NO_JSON: &str = "the event has no JSON";
 
 /// Delivers events to topics: at least once, those of one key in order.
 ///
@@ -39,12 +45,12 @@ const INVALID: &str = "the broker does not take the event";
 ///   for each other.
 /// - Where the broker is away, an answer comes within twice [`KafkaConfig::timeout`].
 /// - An event that is larger than the topic takes is refused; its key goes on with the next.
-/// - What waits takes at most 16 MiB and 1,000 messages. A full queue is waited for.
+/// - It takes up to 4,000 events at once; of these, 16 MiB are under way. A full queue is waited for.
 pub struct KafkaSink {
     topics: Topics,
     timeout: Duration,
     settings: ClientConfig,
-    producer: Mutex<FutureProducer<Log>>,
+    producer: Mutex<ThreadedProducer<Postman>>,
 }
 
 impl KafkaSink {
@@ -55,17 +61,17 @@ impl KafkaSink {
     /// librdkafka does not take the settings.
     pub fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
         let settings = config.producer();
-        let producer = Mutex::new(settings.create_with_context(Log)?);
+        let producer = Mutex::new(settings.create_with_context(Postman)?);
         Ok(Self { topics: config.topics.clone(), timeout: config.timeout, settings, producer })
     }
 
     /// The producer; another one where this one will never send again.
-    fn producer(&self) -> Result<FutureProducer<Log>, Cause> {
+    fn producer(&self) -> Result<ThreadedProducer<Postman>, Cause> {
         // Nothing panics while it is held.
         let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((code, _)) = producer.client().fatal_error() {
             tracing::warn!(%code, "kafka: the producer is of no more use, and another one is made");
-            *producer = self.settings.create_with_context(Log)?;
+            *producer = self.settings.create_with_context(Postman)?;
         }
         Ok(producer.clone())
     }
@@ -73,36 +79,52 @@ impl KafkaSink {
 
 #[async_trait]
 impl Sink for KafkaSink {
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
     async fn deliver(&self, events: &[Delivery]) -> Result<Vec<Delivered>, SinkError> {
         let producer = self.producer().map_err(|_| SinkError::Later(Duration::ZERO))?;
-        let attempt = Attempt { sink: self, producer, end: Instant::now() + self.timeout };
-        let mut keys: HashMap<String, Vec<(usize, &Delivery)>> = HashMap::with_capacity(events.len());
-        for (place, event) in events.iter().enumerate() {
-            keys.entry(event.event.key()).or_default().push((place, event));
-        }
-        let mut delivered = vec![Delivered::Later(Duration::ZERO); events.len()];
-        let mut settle = |settled: Vec<(usize, Delivered)>| {
-            for (place, outcome) in settled {
-                delivered.get_mut(place).into_iter().for_each(|known| *known = outcome.clone());
-            }
+        let keys: Vec<_> = events.iter().map(|event| event.event.key()).collect();
+        let (firsts, next) = chains(&keys);
+        let mut attempt = Attempt {
+            sink: self,
+            producer,
+            events,
+            keys: &keys,
+            next,
+            delivered: vec![Delivered::Later(Duration::ZERO); events.len()],
+            end: Instant::now() + self.timeout,
         };
-        let together = keys.iter().map(|(key, events)| attempt.deliver(key, events, false));
-        let mut suspects = Vec::new();
-        for (key, (settled, rest)) in keys.keys().zip(join_all(together).await) {
-            settle(settled);
-            suspects.extend(rest.map(|rest| (key, rest)));
+        let suspects = attempt.run(firsts, false).await;
+        for suspect in suspects {
+            attempt.run([suspect].into(), true).await;
         }
-        for (key, rest) in suspects {
-            settle(attempt.deliver(key, rest, true).await.0);
-        }
-        Ok(delivered)
+        Ok(attempt.delivered)
     }
 }
 
-/// One call of [`Sink::deliver`].
+/// The places of the first event of each key, and for each event the place of the next one of its key.
+fn chains(keys: &[String]) -> (VecDeque<usize>, Vec<Option<usize>>) {
+    let (mut firsts, mut next) = (VecDeque::with_capacity(keys.len()), vec![None; keys.len()]);
+    let mut last: HashMap<&str, usize> = HashMap::with_capacity(keys.len());
+    for (place, key) in keys.iter().enumerate() {
+        match last.insert(key, place) {
+            Some(before) => next.get_mut(before).into_iter().for_each(|next| *next = Some(place)),
+            None => firsts.push_back(place),
+        }
+    }
+    (firsts, next)
+}
+
+/// One call of [`Sink::deliver`]. Events go by their places in it.
 struct Attempt<'a> {
     sink: &'a KafkaSink,
-    producer: FutureProducer<Log>,
+    producer: ThreadedProducer<Postman>,
+    events: &'a [Delivery],
+    keys: &'a [String],
+    next: Vec<Option<usize>>,
+    delivered: Vec<Delivered>,
     /// Nothing is sent any more from then on.
     end: Instant,
 }
@@ -112,63 +134,103 @@ enum Sent {
     Settled(Delivered),
     /// It came in a batch that the broker found too large: it may be another event's fault.
     Suspect,
+    /// It is on its way.
+    UnderWay,
+    /// There is no room for it now.
+    Full,
 }
 
-/// What became of the events of a key, by their places, and those from the first suspect on.
-type Settled<'a> = (Vec<(usize, Delivered)>, Option<&'a [(usize, &'a Delivery)]>);
-
 impl Attempt<'_> {
-    /// Delivers the events of a key one after the other, until one is to come later. Where nothing else is under way,
-    /// they are `alone`: what is too large then, is.
-    async fn deliver<'a>(&self, key: &str, events: &'a [(usize, &'a Delivery)], alone: bool) -> Settled<'a> {
-        let mut settled = Vec::with_capacity(events.len());
-        for (index, (place, event)) in events.iter().enumerate() {
-            let outcome = match self.send(key, event).await {
-                Sent::Settled(outcome) => outcome,
-                Sent::Suspect if alone => Delivered::Refused(TOO_LARGE.to_owned()),
-                Sent::Suspect => return (settled, events.get(index..)),
-            };
-            let is_later = matches!(outcome, Delivered::Later(_));
-            settled.push((*place, outcome));
-            if is_later {
-                break;
+    /// Delivers these events, and after each that is settled the next one of its key, until one is to come later. Gives
+    /// the suspects; where nothing else is under way, they are `alone`: what is too large then, is.
+    async fn run(&mut self, mut ready: VecDeque<usize>, alone: bool) -> Vec<usize> {
+        let reports = Arc::new(Reports::default());
+        let mut suspects = Vec::new();
+        loop {
+            let mut is_full = false;
+            while !is_full
+                && Instant::now() < self.end
+                && let Some(place) = ready.pop_front()
+            {
+                match self.send(place, &reports) {
+                    Sent::UnderWay => {}
+                    Sent::Full => {
+                        ready.push_front(place);
+                        is_full = true;
+                    }
+                    sent => self.settle(place, sent, alone, &mut ready, &mut suspects),
+                }
+            }
+            let is_over = !is_full && !reports.is_any_under_way();
+            let come = reports.take();
+            if come.is_empty() {
+                if is_over {
+                    suspects.sort_unstable();
+                    return suspects;
+                }
+                if is_full {
+                    // An end of this wait is no news, and none is needed.
+                    let _ = timeout(PAUSE, reports.news()).await;
+                } else {
+                    reports.news().await;
+                }
+            }
+            for (place, result) in come {
+                let sent = match result {
+                    Ok(()) => Sent::Settled(Delivered::Accepted),
+                    Err(error) => reported(&error),
+                };
+                self.settle(place, sent, alone, &mut ready, &mut suspects);
             }
         }
-        (settled, None)
     }
 
-    async fn send(&self, key: &str, Delivery { event_id, event }: &Delivery) -> Sent {
-        let later = Sent::Settled(Delivered::Later(Duration::ZERO));
-        let Ok(body) = body(event) else {
-            return Sent::Settled(Delivered::Refused("the event has no JSON".to_owned()));
+    /// Notes what became of an event, and who may go after it.
+    fn settle(
+        &mut self,
+        place: usize,
+        sent: Sent,
+        alone: bool,
+        ready: &mut VecDeque<usize>,
+        suspects: &mut Vec<usize>,
+    ) {
+        let outcome = match sent {
+            Sent::Settled(outcome) => outcome,
+            Sent::Suspect if alone => Delivered::Refused(TOO_LARGE.to_owned()),
+            Sent::Suspect => return suspects.push(place),
+            Sent::UnderWay | Sent::Full => return,
         };
-        let header = Header { key: EVENT_ID, value: Some(event_id) };
-        let mut record = FutureRecord::to(self.sink.topics.of(event.kind()))
-            .key(key)
-            .payload(&body)
-            .headers(OwnedHeaders::new_with_capacity(1).insert(header));
-        while Instant::now() < self.end {
-            record = match self.producer.send_result(record) {
-                Ok(report) => {
-                    return match report.await {
-                        Ok(Ok(_)) => Sent::Settled(Delivered::Accepted),
-                        Ok(Err((error, _))) => reported(&error),
-                        // The producer is gone.
-                        Err(_) => later,
-                    };
-                }
-                Err((Cause::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
-                    sleep(PAUSE).await;
-                    record
-                }
-                // Larger than what is ever sent: nothing was.
-                Err((Cause::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
-                    return Sent::Settled(Delivered::Refused(TOO_LARGE.to_owned()));
-                }
-                Err((error, _)) => return reported(&error),
-            };
+        if !matches!(outcome, Delivered::Later(_)) {
+            ready.extend(self.next.get(place).copied().flatten());
         }
-        later
+        self.delivered.get_mut(place).into_iter().for_each(|known| *known = outcome.clone());
+    }
+
+    fn send(&self, place: usize, reports: &Arc<Reports>) -> Sent {
+        let (Some(Delivery { event_id, event }), Some(key)) = (self.events.get(place), self.keys.get(place))
+        else {
+            return Sent::Settled(Delivered::Later(Duration::ZERO));
+        };
+        let Ok(body) = body(event) else {
+            return Sent::Settled(Delivered::Refused(NO_JSON.to_owned()));
+        };
+        let is_awaited = self.next.get(place).is_some_and(Option::is_some);
+        let header = Header { key: EVENT_ID, value: Some(event_id) };
+        let record =
+            BaseRecord::with_opaque_to(self.sink.topics.of(event.kind()), reports.slip(place, is_awaited))
+                .key(key)
+                .payload(&body)
+                .headers(OwnedHeaders::new_with_capacity(1).insert(header));
+        let Err((error, _)) = self.producer.send(record) else { return Sent::UnderWay };
+        reports.not_sent();
+        match error {
+            Cause::MessageProduction(RDKafkaErrorCode::QueueFull) => Sent::Full,
+            // Larger than what is ever sent: nothing was.
+            Cause::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                Sent::Settled(Delivered::Refused(TOO_LARGE.to_owned()))
+            }
+            error => reported(&error),
+        }
     }
 }
 

@@ -10,17 +10,17 @@ use crate::{cluster::Cluster, world::World};
 async fn while_the_brokers_are_away_events_wait() {
     let cluster = Cluster::start().await;
     let mut world = World::new(&cluster.config());
-    world.happen(700, 7).await;
-    assert_eq!(world.deliver().await, Step::Delivered { accepted: 500, refused: 0 });
+    world.happen(5_000, 700).await;
+    assert_eq!(world.deliver().await, Step::Delivered { accepted: 4_000, refused: 0 });
     cluster.goes_away();
     let failed = world.deliver().await;
     assert!(matches!(failed, Step::Failed { accepted: 0, refused: 0, .. }), "{failed:?}");
-    world.happen(1000, 7).await;
+    world.happen(1_000, 700).await;
     assert!(matches!(world.step().await, Step::Failed { accepted: 0, .. }), "they are still away");
     cluster.comes_back();
     world.drain().await;
     let books = world.books().await;
-    assert_eq!((books.delivered, books.pending, books.dead), (1700, 0, 0));
+    assert_eq!((books.delivered, books.pending, books.dead), (6_000, 0, 0));
     world.assert_all_there(&cluster).await;
 }
 
