@@ -22,7 +22,7 @@ use presence_kafka::{
         types::{RDKafkaApiKey, RDKafkaRespErr},
     },
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How many brokers the mock has.
 const BROKERS: i32 = 3;
@@ -33,8 +33,8 @@ pub(crate) const LIMIT: usize = 20_000;
 
 type Order = Box<dyn FnOnce(&MockCluster<'_, DefaultProducerContext>) + Send>;
 
-/// One test at a time: what happens to a broker happens to all who use it.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// What happens to brokers happens to all who use them: one test at a time, but where each has its own.
+static TURN: RwLock<()> = RwLock::const_new(());
 static TESTS: AtomicU32 = AtomicU32::new(0);
 
 /// Brokers with the topics of one test.
@@ -42,7 +42,22 @@ pub(crate) struct Cluster {
     brokers: String,
     topics: Topics,
     kind: Kind,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
+}
+
+enum Turn {
+    Alone { _turn: RwLockWriteGuard<'static, ()> },
+    Beside { _turn: RwLockReadGuard<'static, ()> },
+}
+
+impl Turn {
+    async fn alone() -> Self {
+        Self::Alone { _turn: TURN.write().await }
+    }
+
+    async fn beside() -> Self {
+        Self::Beside { _turn: TURN.read().await }
+    }
 }
 
 enum Kind {
@@ -54,16 +69,21 @@ enum Kind {
 impl Cluster {
     /// Brokers that work, with empty topics.
     pub(crate) async fn start() -> Self {
-        Self::with(None).await
+        Self::with(None, Turn::beside()).await
+    }
+
+    /// The same, while no other test runs.
+    pub(crate) async fn alone() -> Self {
+        Self::with(None, Turn::alone()).await
     }
 
     /// The same, with topics that take [`LIMIT`] bytes at once; see [`Cluster::will_refuse`].
     pub(crate) async fn limited() -> Self {
-        Self::with(Some(LIMIT)).await
+        Self::with(Some(LIMIT), Turn::beside()).await
     }
 
-    async fn with(limit: Option<usize>) -> Self {
-        let turn = TURN.lock().await;
+    async fn with(limit: Option<usize>, turn: impl Future<Output = Turn>) -> Self {
+        let turn = if env::var_os("KAFKA_BROKERS").is_some() { Turn::alone().await } else { turn.await };
         let test = TESTS.fetch_add(1, Ordering::Relaxed);
         let topics: Topics = format!("presence-test-{}-{test}", std::process::id()).parse().unwrap();
         let names = names(&topics);
@@ -136,14 +156,6 @@ impl Cluster {
                 let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
                 mock.request_errors(RDKafkaApiKey::Produce, &vec![error; requests]);
             });
-        }
-    }
-
-    /// Lets a group forget a member that was killed before another one joins: the mock would elect the dead
-    /// one as leader, wait for it, and never get over that. Brokers elect who joins.
-    pub(crate) async fn forgets_the_dead(&self) {
-        if matches!(self.kind, Kind::Mock(..)) {
-            tokio::time::sleep(Duration::from_secs(5)).await;
         }
     }
 

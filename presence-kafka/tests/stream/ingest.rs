@@ -17,12 +17,13 @@ use presence_kafka::{
     Ingested, KafkaIngest,
     rdkafka::{
         ClientConfig,
+        consumer::{Consumer, StreamConsumer},
         message::{Header, OwnedHeaders},
         producer::{FutureProducer, FutureRecord},
     },
 };
 use presence_sqlite::SqliteStore;
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{cluster::Cluster, reader::read_all};
 
@@ -87,11 +88,17 @@ where
 }
 
 async fn event_ids(store: &impl ActivityQuery) -> Vec<String> {
-    let (mut ids, mut after) = (Vec::new(), None);
+    let mut ids = Vec::new();
+    read_on(store, &mut None, &mut ids).await;
+    ids
+}
+
+/// Adds the ids of events after a place, and moves it. Those of one instant come in the order in which they were stored.
+async fn read_on(store: &impl ActivityQuery, after: &mut Option<(Timestamp, i64)>, ids: &mut Vec<String>) {
     loop {
-        let page = store.events(Window::all(), after, 10_000).await.unwrap();
-        let Some(last) = page.last() else { return ids };
-        after = Some((last.at, last.id));
+        let page = store.events(Window::all(), *after, 10_000).await.unwrap();
+        let Some(last) = page.last() else { return };
+        *after = Some((last.at, last.id));
         ids.extend(page.iter().map(|event| event.event_id.to_string()));
     }
 }
@@ -169,6 +176,25 @@ async fn what_the_store_did_not_take_is_read_again() {
     assert_eq!(event_ids(&*store).await.len(), 20);
 }
 
+/// Somebody of the group who is in it first, reads something else, and lives: the mock lets the first one lead, and never
+/// gets over one that is dead.
+async fn colleague(cluster: &Cluster) -> JoinHandle<()> {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", cluster.brokers()).set("group.id", cluster.topics().to_string());
+    client.set("session.timeout.ms", "4000").set("heartbeat.interval.ms", "250");
+    let consumer: StreamConsumer = client.create().unwrap();
+    consumer.subscribe(&[cluster.topics().heartbeats_in()]).unwrap();
+    while consumer.assignment().unwrap().count() == 0 {
+        // Nothing is read: it joins while it tries to.
+        let _ = timeout(Duration::from_millis(100), consumer.recv()).await;
+    }
+    tokio::spawn(async move {
+        loop {
+            consumer.recv().await.unwrap();
+        }
+    })
+}
+
 /// The example of this name.
 fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
@@ -205,16 +231,13 @@ async fn a_consumer_that_is_killed_twenty_times_stores_each_event_once() {
     });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("presence.db");
+    let colleague = colleague(&cluster).await;
     let handle = tokio::runtime::Handle::current();
     let killing = tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {
             let killer = scope.spawn(|| {
                 // Now at the first write, now after many: any number that does not repeat itself will do.
-                let kill = |kill| {
-                    let stored = consume_until(&cluster, &path, 1 + kill * 7_919 % 4_000);
-                    handle.block_on(cluster.forgets_the_dead());
-                    stored
-                };
+                let kill = |kill| consume_until(&cluster, &path, 1 + kill * 7_919 % 4_000);
                 (1..=KILLS).map(kill).sum::<u64>()
             });
             handle.block_on(sent.buffer_unordered(5_000).map(Ok::<_, ()>).try_collect::<()>()).unwrap();
@@ -225,15 +248,18 @@ async fn a_consumer_that_is_killed_twenty_times_stores_each_event_once() {
     let store = Arc::new(SqliteStore::open(&path).await.unwrap());
     let (beats, activity) = services(&store);
     let mut ingest = KafkaIngest::new(&cluster.config().session_timeout(Duration::from_secs(4))).unwrap();
-    let mut ids = event_ids(&*store).await;
+    let (mut ids, mut after) = (Vec::new(), None);
+    read_on(&*store, &mut after, &mut ids).await;
     println!("{KILLS} kills, {killing} messages stored before the last of them, {} events", ids.len());
     let rest = async {
         while ids.len() < EVENTS {
             ingest.step(&beats, &activity).await.unwrap();
-            ids = event_ids(&*store).await;
+            read_on(&*store, &mut after, &mut ids).await;
         }
     };
     timeout(Duration::from_secs(120), rest).await.expect("the rest comes, or is lost");
+    colleague.abort();
+    let ids = event_ids(&*store).await;
     assert_eq!(ids.len(), EVENTS);
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), EVENTS);
 }

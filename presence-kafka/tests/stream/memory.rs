@@ -17,11 +17,11 @@ fn resident() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_minute_of_a_thousand_events_a_second_waits_on_disk() {
     const SECONDS: usize = 60;
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::alone().await;
     let folder = tempfile::tempdir().unwrap();
     let config = SqliteConfig::new(folder.path().join("presence.db")).durability(Durability::Process);
     let store = Arc::new(SqliteStore::open_with(config).await.unwrap());
-    let mut world = World::on(store, &cluster.config());
+    let mut world = World::on(store, &cluster.config().timeout(Duration::from_secs(1)));
     world.happen(1_000, 500).await;
     world.drain().await;
     cluster.goes_away();
