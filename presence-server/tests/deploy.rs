@@ -10,9 +10,9 @@ fn read(name: &str) -> String {
 /// What `openssl rand -hex 32` prints.
 const RANDOM: &str = "7d1c0e9ab45f23688e02d7b31fa64c95e8730bdc1649f2a5536e8b0f94a7d2c1";
 
-/// The variables of the nodes, with secrets in the places of those that users make.
-fn variables() -> BTreeMap<String, String> {
-    let compose = read("compose.yaml");
+/// The variables of the nodes of a file, with secrets in the places of those that users make.
+fn variables(file: &str) -> BTreeMap<String, String> {
+    let compose = read(file);
     let (_, node) = compose.split_once("x-node:").expect("the nodes");
     let (_, lines) = node.split_once("  environment:\n").expect("their environment");
     let lines = lines.lines().take_while(|line| line.starts_with("    "));
@@ -41,16 +41,42 @@ fn server(arguments: &[&str], variables: &BTreeMap<String, String>) -> (bool, St
 
 #[test]
 fn the_nodes_of_the_compose_file_have_settings_that_the_server_knows() {
-    let variables = variables();
-    let (_, help) = server(&["--help"], &BTreeMap::new());
-    for name in variables.keys() {
-        assert!(help.contains(&format!("[env: {name}")), "--help does not know {name}");
-    }
+    let variables = variables("compose.yaml");
+    assert_known(&variables);
     for name in ["BIND_ADDRESS", "DATABASE_URL", "DATABASE_MAX_CONNECTIONS", "JWT_SECRET", "ADMIN_API_KEY"] {
         assert!(variables.contains_key(name), "{name}");
     }
     let (is_right, effective) = server(&["check-config"], &variables);
     assert!(is_right, "{effective}");
+}
+
+fn assert_known(variables: &BTreeMap<String, String>) {
+    let (_, help) = server(&["--help"], &BTreeMap::new());
+    for name in variables.keys() {
+        assert!(help.contains(&format!("[env: {name}")), "--help does not know {name}");
+    }
+}
+
+#[test]
+fn the_nodes_of_the_stream_have_settings_that_a_server_with_the_feature_knows() {
+    let mut variables = variables("compose.stream.yaml");
+    for name in ["KAFKA_ENABLED", "KAFKA_BROKERS", "KAFKA_CONSUMER_ENABLED"] {
+        assert!(variables.contains_key(name), "{name}");
+    }
+    assert_known(&variables);
+    variables.extend(self::variables("compose.yaml"));
+    let (is_right, effective) = server(&["check-config"], &variables);
+    assert_eq!(is_right, cfg!(feature = "kafka"), "{effective}");
+}
+
+#[test]
+fn the_stream_has_the_topics_that_the_server_uses_and_no_other() {
+    let stream = read("compose.stream.yaml");
+    let made = stream.split_once("for topic in ").and_then(|(_, rest)| rest.split_once(';'));
+    let made: Vec<_> = made.expect("a loop").0.split(' ').map(|name| format!("presence.{name}")).collect();
+    let readme = include_str!("../../presence-kafka/README.md");
+    let told = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    assert_eq!(made, told.map(|(name, _)| name).collect::<Vec<_>>());
 }
 
 #[test]
