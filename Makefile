@@ -1,8 +1,8 @@
 # `verify` never writes; `fix` does the writing.
 
-.PHONY: verify test fix bench demo format lint docs deny purity rusqlite-range schemathesis kafka setup
+.PHONY: verify test fix bench demo format lint docs deny purity rusqlite-range schemathesis stream kafka setup
 
-verify: format lint docs deny purity rusqlite-range test
+verify: format lint docs deny purity rusqlite-range test stream
 
 # Installs what the tests need and the machine lacks, then runs all of them.
 test: setup
@@ -24,6 +24,7 @@ bench:
 	ulimit -n 20000 && taskset -c 1 cargo run --release --locked --package presence-benches --bin rooms
 	cargo bench --locked --package presence-benches --bench slow_clients
 	cargo bench --locked --package presence-benches --bench outbox
+	cargo bench --locked --package presence-benches --features kafka --bench kafka
 
 # A real channel's morning, replayed so that it ends now, and a server that answers about it.
 demo:
@@ -34,8 +35,10 @@ demo:
 format:
 	cargo fmt --all --check
 
+# Then once more what is there only with the feature `kafka`.
 lint:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features kafka -- -D warnings
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -52,6 +55,11 @@ rusqlite-range:
 # The running server against its OpenAPI document.
 schemathesis: setup
 	scripts/schemathesis.sh
+
+# The server and the example with the feature `kafka`; all of `--workspace`, so that little is built again.
+stream:
+	cargo build --workspace --locked --features kafka --example kafka_timeline
+	cargo test --workspace --exclude presence-kafka --locked --features kafka --test config --test kafka --test stream
 
 # The stream against Apache Kafka itself, one node in a throwaway directory: needs Java 17 and Maven.
 kafka:
