@@ -52,7 +52,7 @@ pub use {
         checkpoint_store::{CheckpointStore, Erasure},
         clock::{Clock, ManualClock},
         live_set::{LiveSet, Seen},
-        outbox::{Claim, Outbox, OutboxQuery},
+        outbox::{Claim, KeySpan, Outbox, OutboxQuery, Which},
         room_feed::{Behind, Feed, RoomFeed},
         room_query::{Part, RoomQuery},
         room_store::{RetiredRooms, RoomStore},

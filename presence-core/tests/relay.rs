@@ -36,6 +36,8 @@ struct Receiver {
     unwanted: BTreeSet<&'static str>,
     /// Which of them it names by itself.
     names_the_unwanted: bool,
+    /// The keys whose events it takes later.
+    blocked: Mutex<BTreeSet<String>>,
     batches: Mutex<Vec<usize>>,
     got: Mutex<Vec<Delivery>>,
 }
@@ -67,7 +69,9 @@ impl Sink for Receiver {
         };
         let (mut got, mut outcomes) = (self.got.lock().unwrap(), Vec::new());
         for delivery in events.iter().take(taken) {
-            if is_unwanted(delivery) {
+            if self.blocked.lock().unwrap().contains(&delivery.event.key()) {
+                outcomes.push(Delivered::Later(Duration::ZERO));
+            } else if is_unwanted(delivery) {
                 outcomes.push(Delivered::Refused("named".to_owned()));
             } else {
                 got.push(delivery.clone());
@@ -237,6 +241,85 @@ fn one_sink_that_fails_delays_no_other() {
 }
 
 #[test]
+fn a_key_that_is_not_taken_keeps_no_other_waiting_however_much_waits_for_it() {
+    let w = World::new(&["webhook"]);
+    let receiver = Receiver::answering([]);
+    let relay = w.relay("webhook", "one", &receiver);
+    receiver.blocked.lock().unwrap().insert("u:blocked".to_owned());
+    w.change(&["blocked"; 1200]);
+    w.change(&["alice", "zoe"].repeat(400));
+    let until = w.now().saturating_add(Duration::from_secs(5));
+    assert_eq!(step(&relay), Step::Failed { accepted: 0, refused: 0, until });
+    w.pass(5);
+    // One event is tried of what is held, and then nothing stands in the way of the others.
+    assert_eq!(step(&relay), delivered(499));
+    assert_eq!(step(&relay), delivered(301));
+    let Step::Resting(until) = step(&relay) else { panic!("something waits") };
+    assert_eq!(until, w.now().saturating_add(Duration::from_secs(5)));
+    let others = receiver.keys();
+    assert_eq!((others.len(), w.books("webhook").pending), (800, 1200));
+    w.change(&["zoe", "alice", "newcomer"]);
+    assert_eq!(step(&relay), delivered(3), "at once");
+    assert_eq!(receiver.batches.lock().unwrap().as_slice(), [500, 500, 301, 3]);
+    // It has a rhythm of its own, and as long as it fails, all of it waits.
+    let mut tries = Vec::new();
+    for _ in 0..4 {
+        let Step::Resting(until) = step(&relay) else { panic!("something waits") };
+        w.clock.set(until);
+        assert_eq!(step(&relay), Step::Resting(w.now().saturating_add(Duration::from_secs(5))));
+        tries.push(receiver.batches.lock().unwrap().pop().unwrap());
+    }
+    assert_eq!(tries, [1; 4]);
+    receiver.blocked.lock().unwrap().clear();
+    w.pass(5);
+    let mut late = 0;
+    loop {
+        match step(&relay) {
+            Step::Idle => break,
+            Step::Delivered { accepted, .. } => late += accepted,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((late, w.books("webhook").pending), (1200, 0));
+    let got = receiver.got.lock().unwrap();
+    let mut of_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for delivery in got.iter() {
+        let Event::StateChanged { after, .. } = &delivery.event else { panic!("{delivery:?}") };
+        of_key.entry(delivery.event.key()).or_default().push(format!("{:>20}", after.as_str()));
+    }
+    assert!(of_key.values().all(|states| states.is_sorted()), "in order");
+}
+
+#[test]
+fn another_key_that_fails_rests_the_sink_once() {
+    let w = World::new(&["webhook"]);
+    let receiver = Receiver::answering([]);
+    let relay = w.relay("webhook", "one", &receiver);
+    let block = |key: &str| receiver.blocked.lock().unwrap().insert(key.to_owned());
+    block("u:a");
+    w.change(&["a", "b", "c"]);
+    let rest = |accepted| Step::Failed {
+        accepted,
+        refused: 0,
+        until: w.now().saturating_add(Duration::from_secs(5)),
+    };
+    assert_eq!(step(&relay), rest(2));
+    w.change(&["b"]);
+    assert!(matches!(step(&relay), Step::Resting(_)));
+    block("u:b");
+    w.pass(5);
+    assert_eq!(step(&relay), rest(0), "who knows what is wrong");
+    w.pass(5);
+    w.change(&["a", "b", "c"]);
+    assert_eq!(step(&relay), delivered(1), "not with `c`");
+    // As long as a sink asks for is as long as it is left alone, whatever is known.
+    receiver.answers.lock().unwrap().push_back(Answer::Fails(60));
+    w.change(&["c"]);
+    let until = w.now().saturating_add(Duration::from_secs(60));
+    assert_eq!(step(&relay), Step::Failed { accepted: 0, refused: 0, until });
+}
+
+#[test]
 fn the_one_unwanted_event_of_a_batch_is_found_and_put_aside() {
     let w = World::new(&["webhook"]);
     let receiver = Arc::new(Receiver { unwanted: ["u:user 137"].into(), ..Receiver::default() });
@@ -323,6 +406,9 @@ enum Deed {
     /// The process ends before it acknowledges what the sink took.
     Crash(usize),
     Answer(Answer),
+    /// The sink takes nothing of a user from now on, or all again.
+    Block(u8),
+    Free,
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -330,6 +416,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (0_u8..4).prop_map(Deed::Change),
         4 => Just(Deed::Step),
         2 => any::<u8>().prop_map(Deed::Pass),
+        1 => (0_u8..4).prop_map(Deed::Block),
+        1 => Just(Deed::Free),
         1 => (0_usize..5).prop_map(Deed::Crash),
         2 => prop_oneof![(0_usize..5).prop_map(Answer::Takes), (0_u64..9).prop_map(Answer::Fails)]
             .prop_map(Deed::Answer),
@@ -364,15 +452,21 @@ proptest! {
                         now: w.now(),
                         until: w.now().saturating_add(Duration::from_secs(60)),
                         limit: 500,
+                        which: presence_core::Which::Oldest,
                     };
                     let letters = block_on(w.store.claim(claim)).unwrap().unwrap();
                     let taken = letters.iter().take(*taken).filter_map(Delivery::of);
                     receiver.got.lock().unwrap().extend(taken);
                     relay = w.relay("webhook", "one", &receiver);
                 }
+                Deed::Block(user) => {
+                    receiver.blocked.lock().unwrap().insert(format!("u:user {user}"));
+                }
+                Deed::Free => receiver.blocked.lock().unwrap().clear(),
                 Deed::Answer(answer) => receiver.answers.lock().unwrap().push_back(answer.clone()),
             }
         }
+        receiver.blocked.lock().unwrap().clear();
         loop {
             match step(&relay) {
                 Step::Idle => break,

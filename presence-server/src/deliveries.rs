@@ -30,7 +30,7 @@ use crate::{
     state::OutboxParts,
 };
 
-/// How long a relay rests that found nothing to deliver: an event is out within a second.
+/// How long a relay rests that found nothing to deliver: an event is out within a second, whatever else is held back.
 const IDLE: Duration = Duration::from_millis(200);
 /// How long it waits where another node has its sink, or the store failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -259,9 +259,10 @@ async fn deliver(
                 Ok(Step::Delivered { .. }) => continue,
                 _ if is_last => return,
                 // Never at once, even where CALLBACK_RETRY_DELAY_SECONDS is 0.
-                Ok(Step::Resting(until) | Step::Failed { until, .. }) => until.since(clock.now()).max(IDLE),
+                Ok(Step::Failed { until, .. }) => until.since(clock.now()).max(IDLE),
                 Ok(Step::Gone) => Duration::MAX,
-                Ok(Step::Idle) => IDLE,
+                // What rests may be some keys alone.
+                Ok(Step::Idle | Step::Resting(_)) => IDLE,
                 _ => PAUSE,
             };
             stop.run_until_cancelled(sleep(pause)).await;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "activity", sql: include_str!("../migrations/003_activity.sql") },
     Migration { version: 4, name: "rooms", sql: include_str!("../migrations/004_rooms.sql") },
     Migration { version: 5, name: "outbox", sql: include_str!("../migrations/005_outbox.sql") },
+    Migration { version: 6, name: "outbox_keys", sql: include_str!("../migrations/006_outbox_keys.sql") },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS _presence_migrations (
@@ -73,10 +74,12 @@ fn apply(conn: &mut Connection, migration: &Migration) -> Result<(), OpenError> 
 
 #[cfg(test)]
 mod tests {
+    use presence_core::Letter;
+
     use super::*;
 
     const NEXT: Migration =
-        Migration { version: 6, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
+        Migration { version: 7, name: "more", sql: "CREATE TABLE more (a INTEGER) STRICT" };
 
     #[test]
     fn migrating_again_changes_nothing() {
@@ -106,7 +109,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn).unwrap();
         apply(&mut conn, &NEXT).unwrap();
-        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 6, known: 5 })));
+        assert!(matches!(migrate(&mut conn), Err(OpenError::Newer { found: 7, known: 6 })));
     }
 
     #[test]
@@ -115,6 +118,39 @@ mod tests {
         migrate(&mut conn).unwrap();
         let altered = Migration { version: 1, name: "checkpoints", sql: "SELECT 1" };
         assert!(matches!(apply(&mut conn, &altered), Err(OpenError::Altered { version: 1 })));
+    }
+
+    /// Letters of every shape, as they were kept before they had keys.
+    const LETTERS: [&str; 7] = [
+        r#"{"kind":"state_changed","user":"o'brien \"日本","before":null,"after":"Working","at":1,"source":"client","version":0}"#,
+        r#"{"kind":"user_joined","room":"lobby","user":"alice","session":1,"at":1}"#,
+        r#"{"kind":"room_closed","room":"lobby","stats":{"current_users":0,"peak_users":1,"total_joins":1},"at":1}"#,
+        r#"{"kind":"event_logged","event_id":"e-1","user":"alice","install":"phone-4711","name":"open","at":1,"created_at":2,"properties":{"user":"x","room":"y"}}"#,
+        r#"{"kind":"event_logged","event_id":"e-2","user":null,"install":"phone-4711","name":"open","at":1,"created_at":2,"properties":null}"#,
+        r#"{"kind":"heartbeat","user":"alice","at":1}"#,
+        r#"{"kind":"heartbeat","install":"phone-4711","at":1}"#,
+    ];
+
+    fn keys() -> Vec<String> {
+        let letter = |body: &&str| Letter { number: 1, body: (*body).to_owned() };
+        LETTERS.iter().map(|body| letter(body).event().expect("an event").key()).collect()
+    }
+
+    #[test]
+    fn letters_that_wait_have_the_keys_of_their_events() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        run(&mut conn, &MIGRATIONS[..5]).unwrap();
+        for (number, body) in (1..).zip(LETTERS) {
+            let row = params![number, body];
+            conn.execute("INSERT INTO outbox VALUES ('all', ?1, 5, ?2)", row).unwrap();
+            conn.execute("INSERT INTO dead_letters VALUES ('all', ?1, 5, 'no', ?2)", row).unwrap();
+        }
+        migrate(&mut conn).unwrap();
+        for table in ["outbox", "dead_letters"] {
+            let mut statement = conn.prepare(&format!("SELECT key FROM {table} ORDER BY number")).unwrap();
+            let found = statement.query_map([], |row| row.get(0)).unwrap();
+            assert_eq!(found.collect::<Result<Vec<String>, _>>().unwrap(), keys());
+        }
     }
 
     #[test]

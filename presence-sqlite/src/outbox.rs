@@ -4,26 +4,32 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use presence_core::{
-    Claim, DeadLetter, Event, Letter, Outbox, OutboxQuery, SinkBooks, SinkName, StoreError, Subscriptions,
-    Timestamp, UserId,
+    Claim, DeadLetter, Event, KeySpan, Letter, Outbox, OutboxQuery, Outgoing, SinkBooks, SinkName,
+    StoreError, Subscriptions, Timestamp, UserId, Which,
 };
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Rows, params};
 
 use crate::{SqliteStore, codec, error::Fault, job::After, writer::Writer};
 
-pub(crate) const KEEP: &str = "INSERT INTO outbox (sink, number, at, body) VALUES (?1, ?2, ?3, ?4)";
+pub(crate) const KEEP: &str = "INSERT INTO outbox (sink, number, at, key, body) VALUES (?1, ?2, ?3, ?4, ?5)";
 pub(crate) const CLAIMED: &str = "SELECT node, claimed_until FROM outbox_sinks WHERE sink = ?1";
 pub(crate) const CLAIM: &str = "INSERT INTO outbox_sinks (sink, node, claimed_until) VALUES (?1, ?2, ?3)
     ON CONFLICT (sink) DO UPDATE SET node = excluded.node, claimed_until = excluded.claimed_until";
-pub(crate) const LETTERS: &str = "SELECT number, body FROM outbox WHERE sink = ?1 ORDER BY number LIMIT ?2";
+pub(crate) const LETTERS: &str = "SELECT number, body FROM outbox
+    WHERE sink = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
+pub(crate) const LETTERS_OF_SPAN: &str = "SELECT number, body FROM outbox
+    WHERE sink = ?1 AND key >= ?2 AND key < ?3 ORDER BY key, number LIMIT ?4";
+pub(crate) const NUMBERS: &str = "SELECT number FROM outbox
+    WHERE sink = ?1 AND number BETWEEN ?2 AND ?3 ORDER BY number";
+pub(crate) const ACK_RUN: &str = "DELETE FROM outbox WHERE sink = ?1 AND number BETWEEN ?2 AND ?3";
 pub(crate) const ACK: &str = "DELETE FROM outbox WHERE sink = ?1 AND number = ?2";
 pub(crate) const COUNT: &str = "INSERT INTO outbox_sinks (sink, delivered, expired, erased)
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (sink) DO UPDATE SET delivered = delivered + excluded.delivered,
     expired = expired + excluded.expired, erased = erased + excluded.erased";
-pub(crate) const BURY: &str = "INSERT INTO dead_letters (sink, number, at, reason, body)
-    SELECT sink, number, ?3, ?4, body FROM outbox WHERE sink = ?1 AND number = ?2";
-pub(crate) const REQUEUE: &str = "INSERT INTO outbox (sink, number, at, body)
-    SELECT sink, number, at, body FROM dead_letters WHERE sink = ?1 AND number = ?2";
+pub(crate) const BURY: &str = "INSERT INTO dead_letters (sink, number, at, key, reason, body)
+    SELECT sink, number, ?3, key, ?4, body FROM outbox WHERE sink = ?1 AND number = ?2";
+pub(crate) const REQUEUE: &str = "INSERT INTO outbox (sink, number, at, key, body)
+    SELECT sink, number, at, key, body FROM dead_letters WHERE sink = ?1 AND number = ?2";
 pub(crate) const UNBURY: &str = "DELETE FROM dead_letters WHERE sink = ?1 AND number = ?2";
 pub(crate) const DEAD_NUMBERS: &str = "SELECT number FROM dead_letters WHERE sink = ?1";
 pub(crate) const DEAD: &str = "SELECT number, body, reason, at FROM dead_letters
@@ -56,8 +62,9 @@ pub(crate) fn keep(
     for outgoing in wanted.outgoing(events) {
         *last_number += 1;
         let mut keep = conn.prepare_cached(KEEP)?;
-        for sink in outgoing.sinks {
-            keep.execute(params![sink.as_str(), *last_number, at.as_millis(), outgoing.body])?;
+        for sink in &outgoing.sinks {
+            let Outgoing { key, body, .. } = &outgoing;
+            keep.execute(params![sink.as_str(), *last_number, at.as_millis(), key, body])?;
         }
     }
     Ok(())
@@ -97,32 +104,28 @@ impl Outbox for SqliteStore {
         let known = self.read(move |conn| {
             let claimed = claimed(conn, &asked.sink)?;
             let is_held = claimed.is_some_and(|(node, until)| asked.is_held_by(&node, until));
-            is_held.then(|| letters(conn, &asked.sink, asked.limit)).transpose()
+            is_held.then(|| letters(conn, &asked)).transpose()
         });
         if let Some(letters) = known.await? {
             return Ok(Some(letters));
         }
-        self.write(1, After::Nothing, move |writer| {
-            let Claim { sink, node, now, until, limit } = &claim;
-            let conn = &writer.conn;
-            if claimed(conn, sink)?.is_some_and(|(other, until)| other != *node && until > *now) {
-                return Ok(None);
-            }
-            conn.prepare_cached(CLAIM)?.execute(params![sink.as_str(), node, until.as_millis()])?;
-            letters(conn, sink, *limit).map(Some)
-        })
-        .await
+        self.write(1, After::Nothing, move |writer| take(&writer.conn, &claim)).await
     }
 
     async fn ack(&self, sink: &SinkName, numbers: Vec<i64>) -> Result<(), StoreError> {
         let sink = sink.clone();
+        self.write(numbers.len(), After::Nothing, move |writer| acknowledge(&writer.conn, &sink, &numbers))
+            .await
+    }
+
+    async fn ack_and_claim(
+        &self,
+        numbers: Vec<i64>,
+        claim: Claim,
+    ) -> Result<Option<Vec<Letter>>, StoreError> {
         self.write(numbers.len(), After::Nothing, move |writer| {
-            let mut ack = writer.conn.prepare_cached(ACK)?;
-            let mut delivered = 0_u64;
-            for number in &numbers {
-                delivered += ack.execute(params![sink.as_str(), number])? as u64;
-            }
-            count(&writer.conn, sink.as_str(), [delivered, 0, 0])
+            acknowledge(&writer.conn, &claim.sink, &numbers)?;
+            take(&writer.conn, &claim)
         })
         .await
     }
@@ -228,14 +231,75 @@ fn claimed(conn: &Connection, sink: &SinkName) -> Result<Option<(String, Timesta
     Ok(Some((row.get(0)?, codec::timestamp(row, 1, "outbox_sinks.claimed_until")?)))
 }
 
-fn letters(conn: &Connection, sink: &SinkName, limit: usize) -> Result<Vec<Letter>, Fault> {
-    let mut statement = conn.prepare_cached(LETTERS)?;
-    let mut rows = statement.query(params![sink.as_str(), codec::limit(limit)])?;
+/// Gives a sink to who asks, unless another has it, in the transaction that is open.
+fn take(conn: &Connection, claim: &Claim) -> Result<Option<Vec<Letter>>, Fault> {
+    let Claim { sink, node, now, until, .. } = claim;
+    let claimed = claimed(conn, sink)?;
+    let is_held = claimed.as_ref().is_some_and(|(node, until)| claim.is_held_by(node, *until));
+    if !is_held {
+        if claimed.is_some_and(|(other, until)| other != *node && until > *now) {
+            return Ok(None);
+        }
+        conn.prepare_cached(CLAIM)?.execute(params![sink.as_str(), node, until.as_millis()])?;
+    }
+    letters(conn, claim).map(Some)
+}
+
+fn letters(conn: &Connection, Claim { sink, limit, which, .. }: &Claim) -> Result<Vec<Letter>, Fault> {
     let mut letters = Vec::new();
-    while let Some(row) = rows.next()? {
-        letters.push(letter(row)?);
+    let mut push = |mut rows: Rows<'_>| {
+        while let Some(row) = rows.next()? {
+            letters.push(letter(row)?);
+        }
+        Ok::<_, Fault>(letters.len())
+    };
+    let spans = match which {
+        Which::Oldest | Which::After(_) => {
+            let after = if let Which::After(number) = which { *number } else { i64::MIN };
+            let mut statement = conn.prepare_cached(LETTERS)?;
+            push(statement.query(params![sink.as_str(), after, codec::limit(*limit)])?)?;
+            return Ok(letters);
+        }
+        Which::Within(spans) => spans,
+    };
+    let mut statement = conn.prepare_cached(LETTERS_OF_SPAN)?;
+    let mut left = *limit;
+    for KeySpan { from, before, limit: most } in spans {
+        let most = codec::limit(left.min(*most));
+        let row = params![sink.as_str(), from, before, most];
+        left = limit.saturating_sub(push(statement.query(row)?)?);
     }
     Ok(letters)
+}
+
+/// Removes letters and counts them, in the transaction that is open.
+fn acknowledge(conn: &Connection, sink: &SinkName, numbers: &[i64]) -> Result<(), Fault> {
+    let sink = sink.as_str();
+    let mut delivered = 0;
+    if let [first, .., last] = numbers
+        && is_run(conn, sink, numbers)?
+    {
+        delivered = conn.prepare_cached(ACK_RUN)?.execute(params![sink, first, last])?;
+    } else {
+        let mut ack = conn.prepare_cached(ACK)?;
+        for number in numbers {
+            delivered += ack.execute(params![sink, number])?;
+        }
+    }
+    count(conn, sink, [delivered as u64, 0, 0])
+}
+
+/// Whether nothing else waits from the first of them to the last. Then they go in one walk.
+fn is_run(conn: &Connection, sink: &str, numbers: &[i64]) -> Result<bool, Fault> {
+    let ([first, ..], [.., last]) = (numbers, numbers) else { return Ok(false) };
+    let mut statement = conn.prepare_cached(NUMBERS)?;
+    let mut rows = statement.query(params![sink, first, last])?;
+    for number in numbers {
+        if rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()? != Some(*number) {
+            return Ok(false);
+        }
+    }
+    Ok(rows.next()?.is_none())
 }
 
 fn letter(row: &Row<'_>) -> Result<Letter, Fault> {

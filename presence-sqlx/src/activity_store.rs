@@ -68,7 +68,7 @@ SELECT day FROM saved"
 /// who does not see it move has folded all there was.
 pub(crate) const SAVE: &str = save!("");
 /// The same, of figures that somebody is told of.
-pub(crate) const SAVE_AND_TELL: &str = save!(telling!("saved", "$8", "$9", "$10", "$11", "$12"));
+pub(crate) const SAVE_AND_TELL: &str = save!(telling!("saved", "$8", "$9", "$10", "$11", "$12", "$13"));
 /// While nothing is appended: whoever begins later sees that these days take no sightings any more.
 pub(crate) const MOVE_HORIZON: &str = "WITH moved AS (
     UPDATE store_meta SET kept_from = $1 WHERE id = 1 AND (kept_from IS NULL OR kept_from < $1)

@@ -134,7 +134,8 @@ SELECT o.place, o.id IS NULL, known.fingerprint FROM left_out o LEFT JOIN LATERA
 
 pub(crate) const APPEND: &str = append!("");
 /// The same, of events that somebody is told of.
-pub(crate) const APPEND_AND_TELL: &str = append!(telling!("stored", "$21", "$22", "$23", "$24", "$25"));
+pub(crate) const APPEND_AND_TELL: &str =
+    append!(telling!("stored", "$21", "$22", "$23", "$24", "$25", "$26"));
 
 /// Stores events in order, all in one transaction.
 ///

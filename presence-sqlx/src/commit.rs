@@ -125,7 +125,8 @@ ORDER BY written.place, n.number"#
 /// that. So it sees every erasure that was waited for.
 pub(crate) const COMMIT: &str = commit!("");
 /// The same, of commits that have something to tell.
-pub(crate) const COMMIT_AND_TELL: &str = commit!(telling!("written", "$30", "$31", "$32", "$33", "$34"));
+pub(crate) const COMMIT_AND_TELL: &str =
+    commit!(telling!("written", "$30", "$31", "$32", "$33", "$34", "$35"));
 
 /// Applies commits in order; each for itself, all in one transaction.
 pub(crate) async fn commit(store: &PostgresStore, commits: &[Commit]) -> Result<Vec<Outcome>, Fault> {

@@ -41,7 +41,7 @@ pub(crate) const SEE_AND_TELL: &str = concat!(
     SELECT item.place FROM item JOIN seen USING (member) LEFT JOIN fence USING (user_hash)
     WHERE fence.at IS NULL OR item.last_seen > fence.at
 )",
-    telling!("news", "$5", "$6", "$7", "$8", "$9"),
+    telling!("news", "$5", "$6", "$7", "$8", "$9", "$10"),
     "
 SELECT place FROM news"
 );

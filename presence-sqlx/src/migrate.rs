@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "activity", sql: include_str!("../migrations/003_activity.sql") },
     Migration { version: 4, name: "rooms", sql: include_str!("../migrations/004_rooms.sql") },
     Migration { version: 5, name: "outbox", sql: include_str!("../migrations/005_outbox.sql") },
+    Migration { version: 6, name: "outbox_keys", sql: include_str!("../migrations/006_outbox_keys.sql") },
 ];
 
 /// "PRESENCE": the number of the lock, one per database.
@@ -123,14 +124,15 @@ fn checksum(sql: &str) -> String {
 mod tests {
     use futures_util::future::join_all;
     use presence_core::{
-        ActivityStore, Behind, CheckpointQuery, Feed, RoomFeed, RoomId, SummaryCache, UserId, Version, Window,
+        ActivityStore, Behind, CheckpointQuery, Feed, Letter, RoomFeed, RoomId, SummaryCache, UserId,
+        Version, Window,
     };
     use presence_postgres_testing::Database;
 
     use super::*;
     use crate::{PostgresConfig, PostgresStore};
 
-    const NEXT: Migration = Migration { version: 6, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
+    const NEXT: Migration = Migration { version: 7, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
 
     async fn connect(database: &Database) -> PgConnection {
         let config = PostgresConfig::new(database.url()).unwrap();
@@ -181,6 +183,42 @@ mod tests {
         assert_eq!(store.stale(10).await.unwrap(), []);
     }
 
+    /// Letters of every shape, as they were kept before they had keys.
+    const LETTERS: [&str; 7] = [
+        r#"{"kind":"state_changed","user":"o'brien \"日本","before":null,"after":"Working","at":1,"source":"client","version":0}"#,
+        r#"{"kind":"user_joined","room":"lobby","user":"alice","session":1,"at":1}"#,
+        r#"{"kind":"room_closed","room":"lobby","stats":{"current_users":0,"peak_users":1,"total_joins":1},"at":1}"#,
+        r#"{"kind":"event_logged","event_id":"e-1","user":"alice","install":"phone-4711","name":"open","at":1,"created_at":2,"properties":{"user":"x","room":"y"}}"#,
+        r#"{"kind":"event_logged","event_id":"e-2","user":null,"install":"phone-4711","name":"open","at":1,"created_at":2,"properties":null}"#,
+        r#"{"kind":"heartbeat","user":"alice","at":1}"#,
+        r#"{"kind":"heartbeat","install":"phone-4711","at":1}"#,
+    ];
+
+    fn keys() -> Vec<String> {
+        let letter = |body: &&str| Letter { number: 1, body: (*body).to_owned() };
+        LETTERS.iter().map(|body| letter(body).event().expect("an event").key()).collect()
+    }
+
+    #[tokio::test]
+    async fn letters_that_wait_have_the_keys_of_their_events() {
+        let database = Database::create();
+        let mut connection = connect(&database).await;
+        run(&mut connection, Some("presence"), &MIGRATIONS[..5]).await.unwrap();
+        for (number, body) in (1_i64..).zip(LETTERS) {
+            for sql in [
+                "INSERT INTO outbox VALUES ('all', $1, 5, $2)",
+                "INSERT INTO dead_letters VALUES ('all', $1, 5, 'no', $2)",
+            ] {
+                connection.execute(sqlx::query(sql).bind(number).bind(body)).await.unwrap();
+            }
+        }
+        run(&mut connection, Some("presence"), MIGRATIONS).await.unwrap();
+        for table in ["outbox", "dead_letters"] {
+            let found = database.psql(&format!("SELECT key FROM presence.{table} ORDER BY number"));
+            assert_eq!(found.lines().collect::<Vec<_>>(), keys());
+        }
+    }
+
     #[tokio::test]
     async fn stays_that_ended_before_they_were_numbered_have_numbers() {
         let database = Database::create();
@@ -211,7 +249,7 @@ mod tests {
         }
         let applied =
             database.psql("SELECT version, name FROM presence._presence_migrations ORDER BY version");
-        assert_eq!(applied, "1|checkpoints\n2|state_summaries\n3|activity\n4|rooms\n5|outbox");
+        assert_eq!(applied, "1|checkpoints\n2|state_summaries\n3|activity\n4|rooms\n5|outbox\n6|outbox_keys");
         assert_eq!(database.psql("SELECT count(*) FROM presence.store_meta"), "1");
     }
 
@@ -233,16 +271,16 @@ mod tests {
         assert_eq!(database.psql("SELECT to_regclass('presence.a') IS NULL"), "t");
         let all: Vec<_> = first.chain([NEXT]).collect();
         run(&mut connect(&database).await, Some("presence"), &all).await.unwrap();
-        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "6");
+        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "7");
     }
 
     #[tokio::test]
     async fn a_newer_database_is_refused() {
         let database = Database::create();
         let mut connection = migrated(&database).await;
-        database.psql("INSERT INTO presence._presence_migrations VALUES (6, 'more', '')");
+        database.psql("INSERT INTO presence._presence_migrations VALUES (7, 'more', '')");
         let refused = run(&mut connection, Some("presence"), MIGRATIONS).await;
-        assert!(matches!(refused, Err(OpenError::Newer { found: 6, known: 5 })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenError::Newer { found: 7, known: 6 })), "{refused:?}");
     }
 
     #[tokio::test]

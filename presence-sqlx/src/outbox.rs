@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use presence_core::{
-    Claim, DeadLetter, Event, Letter, Outbox, OutboxQuery, SinkBooks, SinkName, StoreError, Subscriptions,
-    Timestamp, UserId,
+    Claim, DeadLetter, Event, KeySpan, Letter, Outbox, OutboxQuery, SinkBooks, SinkName, StoreError,
+    Subscriptions, Timestamp, UserId, Which,
 };
 use sqlx::{Row, postgres::PgRow};
 
@@ -13,11 +13,33 @@ use crate::{
     error::Fault,
 };
 
-/// Who has a sink, and its oldest letters.
-pub(crate) const CLAIMED: &str = "SELECT s.node, s.claimed_until, o.number, o.body
-    FROM outbox_sinks s LEFT JOIN LATERAL (
-        SELECT o.number, o.body FROM outbox o WHERE o.sink = s.sink ORDER BY o.number LIMIT $2
-    ) o ON TRUE WHERE s.sink = $1 ORDER BY o.number";
+/// A part of a statement: who has a sink, and where that is who asks, some letters in two arrays. A row for each would cost
+/// several times what is in it.
+macro_rules! claimed {
+    ($letters:expr) => {
+        concat!(
+            "SELECT s.node, s.claimed_until, l.numbers, l.bodies FROM outbox_sinks s CROSS JOIN LATERAL (
+    SELECT array_agg(o.number) AS numbers, array_agg(o.body) AS bodies FROM (",
+            $letters,
+            " LIMIT CASE WHEN s.node = $2 THEN $3 ELSE 0 END) o
+) l WHERE s.sink = $1"
+        )
+    };
+}
+
+/// The oldest letters.
+pub(crate) const CLAIMED: &str =
+    claimed!("SELECT o.number, o.body FROM outbox o WHERE o.sink = $1 AND o.number > $4 ORDER BY o.number");
+/// Letters from spans of keys.
+pub(crate) const CLAIMED_IN_SPANS: &str = claimed!(
+    "SELECT o.number, o.body FROM unnest($4::text[], $5::text[], $6::bigint[])
+        WITH ORDINALITY AS span (first, before, most, place)
+    CROSS JOIN LATERAL (
+        SELECT o.number, o.body FROM outbox o
+        WHERE o.sink = $1 AND o.key >= span.first AND o.key < span.before
+        ORDER BY o.key, o.number LIMIT span.most
+    ) o ORDER BY span.place"
+);
 pub(crate) const CLAIM: &str = "INSERT INTO outbox_sinks AS s (sink, node, claimed_until) VALUES ($1, $2, $3)
     ON CONFLICT (sink) DO UPDATE SET node = excluded.node, claimed_until = excluded.claimed_until
     WHERE s.node = $2 OR s.claimed_until <= $4 RETURNING sink";
@@ -26,17 +48,29 @@ pub(crate) const ACK: &str = "WITH gone AS (
 )
 INSERT INTO outbox_sinks AS s (sink, delivered) SELECT $1, count(*) FROM gone
 ON CONFLICT (sink) DO UPDATE SET delivered = s.delivered + excluded.delivered";
+/// Letters after those that are acknowledged in the same statement, which still sees them. They lie side by side: one walk
+/// finds them all, and a bit for each number from the first to the last says which they are. So it is planned once.
+pub(crate) const ACK_AND_CLAIM: &str = concat!(
+    "WITH gone AS (
+    DELETE FROM outbox WHERE sink = $1 AND number BETWEEN $6 AND $7 AND get_bit($5, number - $6) = 1 RETURNING 1
+), counted AS (
+    INSERT INTO outbox_sinks AS s (sink, delivered) SELECT $1, count(*) FROM gone
+    ON CONFLICT (sink) DO UPDATE SET delivered = s.delivered + excluded.delivered
+)
+",
+    claimed!("SELECT o.number, o.body FROM outbox o WHERE o.sink = $1 AND o.number > $4 ORDER BY o.number")
+);
 pub(crate) const NACK: &str = "WITH gone AS (
     DELETE FROM outbox o USING unnest($2::bigint[], $3::text[]) AS refused (number, reason)
-    WHERE o.sink = $1 AND o.number = refused.number RETURNING o.number, o.body, refused.reason
+    WHERE o.sink = $1 AND o.number = refused.number RETURNING o.number, o.key, o.body, refused.reason
 )
-INSERT INTO dead_letters (sink, number, at, reason, body)
-SELECT $1, gone.number, $4, gone.reason, gone.body FROM gone";
+INSERT INTO dead_letters (sink, number, at, key, reason, body)
+SELECT $1, gone.number, $4, gone.key, gone.reason, gone.body FROM gone";
 pub(crate) const REQUEUE: &str = "WITH gone AS (
     DELETE FROM dead_letters WHERE sink = $1 AND ($2::bigint[] IS NULL OR number = ANY ($2))
-    RETURNING number, at, body
+    RETURNING number, at, key, body
 )
-INSERT INTO outbox (sink, number, at, body) SELECT $1, gone.number, gone.at, gone.body FROM gone
+INSERT INTO outbox (sink, number, at, key, body) SELECT $1, gone.number, gone.at, gone.key, gone.body FROM gone
 RETURNING number";
 /// Whatever another node is removing in this moment is passed over.
 pub(crate) const EXPIRE: &str = "WITH old AS MATERIALIZED (
@@ -96,24 +130,34 @@ ON CONFLICT (sink) DO UPDATE SET erased = s.erased + excluded.erased";
 /// A part of a statement that keeps events: those whose place is in `$written`, under numbers in their order, each for
 /// all sinks that want it. It ends a list of parts.
 macro_rules! telling {
-    ($written:literal, $places:literal, $at:literal, $bodies:literal, $events:literal, $sinks:literal) => {
+    (
+        $written:literal,
+        $places:literal,
+        $at:literal,
+        $bodies:literal,
+        $events:literal,
+        $sinks:literal,
+        $keys:literal
+    ) => {
         concat!(
             ", told AS MATERIALIZED (
-    SELECT e.at, e.body, e.event, nextval('outbox_number') AS number FROM (
+    SELECT e.at, e.key, e.body, e.event, nextval('outbox_number') AS number FROM (
         SELECT e.* FROM unnest(",
             $places,
             "::bigint[], ",
             $at,
             "::bigint[], ",
+            $keys,
+            "::text[], ",
             $bodies,
-            "::text[]) WITH ORDINALITY AS e (place, at, body, event)
+            "::text[]) WITH ORDINALITY AS e (place, at, key, body, event)
         JOIN ",
             $written,
             " USING (place) ORDER BY e.event
     ) e
 ), letter AS (
-    INSERT INTO outbox (sink, number, at, body)
-    SELECT l.sink, told.number, told.at, told.body
+    INSERT INTO outbox (sink, number, at, key, body)
+    SELECT l.sink, told.number, told.at, told.key, told.body
     FROM unnest(",
             $events,
             "::bigint[], ",
@@ -130,6 +174,7 @@ pub(crate) use telling;
 pub(crate) struct Told {
     places: Vec<i64>,
     at: Vec<i64>,
+    keys: Vec<String>,
     bodies: Vec<String>,
     events: Vec<i64>,
     sinks: Vec<String>,
@@ -141,6 +186,7 @@ impl Told {
         for outgoing in wanted.outgoing(events) {
             self.places.push(place);
             self.at.push(at.as_millis());
+            self.keys.push(outgoing.key);
             self.bodies.push(outgoing.body);
             let event = codec::limit(self.places.len());
             self.events.extend(outgoing.sinks.iter().map(|_| event));
@@ -155,7 +201,7 @@ impl Told {
     /// The arguments of [`telling`], in its order.
     pub(crate) fn bind<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
         let statement = statement.bind(&self.places).bind(&self.at).bind(&self.bodies);
-        statement.bind(&self.events).bind(&self.sinks)
+        statement.bind(&self.events).bind(&self.sinks).bind(&self.keys)
     }
 }
 
@@ -167,6 +213,27 @@ impl Outbox for PostgresStore {
 
     async fn claim(&self, claim: Claim) -> Result<Option<Vec<Letter>>, StoreError> {
         Ok(take(self, &claim).await?)
+    }
+
+    async fn ack_and_claim(
+        &self,
+        numbers: Vec<i64>,
+        claim: Claim,
+    ) -> Result<Option<Vec<Letter>>, StoreError> {
+        let run = match claim.which {
+            Which::After(after) => Run::of(&numbers, after),
+            Which::Oldest | Which::Within(_) => None,
+        };
+        let Some(run) = run else {
+            self.ack(&claim.sink, numbers).await?;
+            return self.claim(claim).await;
+        };
+        let statement = || run.bind(claim_by(ACK_AND_CLAIM, &claim));
+        let rows = self.connections_for(1).rows(statement).await?;
+        match held(&claim, &rows)? {
+            Some(letters) => Ok(Some(letters)),
+            None => self.claim(claim).await,
+        }
     }
 
     async fn ack(&self, sink: &SinkName, numbers: Vec<i64>) -> Result<(), StoreError> {
@@ -224,32 +291,94 @@ impl OutboxQuery for PostgresStore {
 
 /// Who has the sink for long enough need not write that down again.
 async fn take(store: &PostgresStore, claim: &Claim) -> Result<Option<Vec<Letter>>, Fault> {
-    let Claim { sink, node, now, until, limit } = claim;
-    let claimed = || sqlx::query(CLAIMED).bind(sink.as_str()).bind(codec::limit(*limit));
-    let mut rows = store.connections.rows(claimed).await?;
-    let is_held = match rows.first() {
-        Some(row) => {
-            claim.is_held_by(row.try_get(0)?, codec::timestamp(row, 1, "outbox_sinks.claimed_until")?)
-        }
-        None => false,
+    let spans = if let Which::Within(spans) = &claim.which { Spans::of(spans) } else { Spans::default() };
+    let claimed = || match &claim.which {
+        Which::Oldest => claim_by(CLAIMED, claim).bind(i64::MIN),
+        Which::After(number) => claim_by(CLAIMED, claim).bind(number),
+        Which::Within(_) => spans.bind(claim_by(CLAIMED_IN_SPANS, claim)),
     };
-    if !is_held {
-        let statement = || {
-            let claim = sqlx::query(CLAIM).bind(sink.as_str()).bind(node);
-            claim.bind(until.as_millis()).bind(now.as_millis())
-        };
-        if store.connections.rows(statement).await?.is_empty() {
-            return Ok(None);
-        }
-        // Whoever had it may have acknowledged something since.
-        rows = store.connections.rows(claimed).await?;
+    if let Some(letters) = held(claim, &store.connections.rows(claimed).await?)? {
+        return Ok(Some(letters));
     }
-    let letters = rows.iter().filter_map(|row| match codec::is_some(row, 2) {
-        Ok(false) => None,
-        Ok(true) => Some(letter(row, 2)),
-        Err(fault) => Some(Err(fault)),
-    });
-    letters.collect::<Result<_, Fault>>().map(Some)
+    let Claim { sink, node, now, until, .. } = claim;
+    let statement = || {
+        let claim = sqlx::query(CLAIM).bind(sink.as_str()).bind(node);
+        claim.bind(until.as_millis()).bind(now.as_millis())
+    };
+    if store.connections.rows(statement).await?.is_empty() {
+        return Ok(None);
+    }
+    // Whoever had it may have acknowledged something since.
+    letters(&store.connections.rows(claimed).await?).map(Some)
+}
+
+/// Numbers that lie side by side, up to one after which letters are claimed.
+struct Run {
+    after: i64,
+    first: i64,
+    last: i64,
+    /// A bit for each from the first to the last: whether it is one of them.
+    marks: Vec<u8>,
+}
+
+impl Run {
+    /// `None` where there are none, where they lie far apart, or where some lie after that number.
+    fn of(numbers: &[i64], after: i64) -> Option<Self> {
+        const LONGEST: u64 = 1 << 16;
+        let (first, last) = (*numbers.iter().min()?, *numbers.iter().max()?);
+        let length = Some(last.abs_diff(first)).filter(|length| *length < LONGEST && last <= after)?;
+        let mut marks = vec![0_u8; usize::try_from(length / 8).ok()?.saturating_add(1)];
+        for place in numbers.iter().map(|number| number.abs_diff(first)) {
+            let byte = marks.get_mut(usize::try_from(place / 8).ok()?)?;
+            *byte |= 1 << (place % 8);
+        }
+        Some(Self { after, first, last, marks })
+    }
+
+    fn bind<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
+        statement.bind(self.after).bind(&self.marks).bind(self.first).bind(self.last)
+    }
+}
+
+/// The first arguments of whatever is made of `claimed`.
+fn claim_by<'q>(sql: &'static str, claim: &'q Claim) -> Statement<'q> {
+    sqlx::query(sql).bind(claim.sink.as_str()).bind(&claim.node).bind(codec::limit(claim.limit))
+}
+
+/// The letters of a claim, where its node has the sink for long enough.
+fn held(claim: &Claim, rows: &[PgRow]) -> Result<Option<Vec<Letter>>, Fault> {
+    let Some(row) = rows.first() else { return Ok(None) };
+    let until = codec::timestamp(row, 1, "outbox_sinks.claimed_until")?;
+    claim.is_held_by(row.try_get(0)?, until).then(|| letters(rows)).transpose()
+}
+
+fn letters(rows: &[PgRow]) -> Result<Vec<Letter>, Fault> {
+    let Some(row) = rows.first() else { return Ok(Vec::new()) };
+    let (numbers, bodies): (Option<Vec<i64>>, Option<Vec<String>>) = (row.try_get(2)?, row.try_get(3)?);
+    let letters = numbers.unwrap_or_default().into_iter().zip(bodies.unwrap_or_default());
+    Ok(letters.map(|(number, body)| Letter { number, body }).collect())
+}
+
+/// Spans of keys, column by column.
+#[derive(Default)]
+struct Spans<'a> {
+    from: Vec<&'a str>,
+    before: Vec<&'a str>,
+    limits: Vec<i64>,
+}
+
+impl<'a> Spans<'a> {
+    fn of(spans: &'a [KeySpan]) -> Self {
+        Self {
+            from: spans.iter().map(|span| span.from.as_str()).collect(),
+            before: spans.iter().map(|span| span.before.as_str()).collect(),
+            limits: spans.iter().map(|span| codec::limit(span.limit)).collect(),
+        }
+    }
+
+    fn bind<'q>(&'q self, statement: Statement<'q>) -> Statement<'q> {
+        statement.bind(&self.from).bind(&self.before).bind(&self.limits)
+    }
 }
 
 fn letter(row: &PgRow, index: usize) -> Result<Letter, Fault> {

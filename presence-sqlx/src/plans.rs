@@ -65,6 +65,8 @@ const STATEMENTS: &[&str] = &[
     room_batch::WRITE,
     room_batch::WRITE_AND_TELL,
     outbox::CLAIMED,
+    outbox::CLAIMED_IN_SPANS,
+    outbox::ACK_AND_CLAIM,
     outbox::CLAIM,
     outbox::ACK,
     outbox::NACK,
@@ -227,6 +229,33 @@ async fn a_plan_that_was_made_for_nobody_is_right_for_many() {
     }
     let written = "SELECT current_state FROM presence.user_sessions WHERE user_id = 'long'";
     assert_eq!(database.psql(written), "Idle", "the commit fitted");
+}
+
+/// A key for which much waits, more than for all others.
+const LETTERS: &str = "
+    INSERT INTO presence.outbox_sinks (sink, node, claimed_until) VALUES ('webhook', 'one', 1000);
+    INSERT INTO presence.outbox (sink, number, at, key, body)
+    SELECT 'webhook', n, n, CASE WHEN n % 5000 = 0 THEN 'u:' || n ELSE 'u:blocked' END, '{}'
+    FROM generate_series(1, 50000) n";
+
+#[tokio::test]
+async fn a_claim_goes_around_what_is_held_without_reading_it() {
+    const FEW: u64 = 100;
+    let database = Database::create();
+    let (_store, mut connection) = migrated(&database).await;
+    database.psql(LETTERS);
+    for round in ["unknown to the server", "known on average"] {
+        let all = database.psql("SELECT pg_relation_size('presence.outbox') / 8192");
+        assert!(all.parse::<u64>().unwrap() > FEW, "{all} pages are all there is");
+        let read = pages(&mut connection, outbox::CLAIMED_IN_SPANS, |statement| {
+            let statement = statement.bind("webhook").bind("one").bind(500_i64);
+            let statement = statement.bind(vec!["u:blocked", "", "u:blocked\u{1}"]);
+            let statement = statement.bind(vec!["u:blocked\u{1}", "u:blocked", "\u{10ffff}"]);
+            statement.bind(vec![1_i64, 500, 500])
+        });
+        assert!(read.await < FEW, "a claim, {round}");
+        database.psql("ANALYZE");
+    }
 }
 
 /// A commit that concludes a silence in the middle of the long life.

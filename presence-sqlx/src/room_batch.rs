@@ -110,7 +110,7 @@ pub(crate) const WRITE_AND_TELL: &str = write!(concat!(
     JOIN fitting f ON f.place = e.batch AND f.is_new LEFT JOIN person p ON p.number = e.person
     WHERE p.number IS NULL OR e.at > p.erased_at
 )",
-    telling!("news", "$51", "$52", "$53", "$54", "$55")
+    telling!("news", "$51", "$52", "$53", "$54", "$55", "$56")
 ));
 
 /// Writes batches in order; all of a wave in one transaction.

@@ -41,7 +41,7 @@ SELECT id FROM made"
 
 pub(crate) const CREATE: &str = create!("");
 /// The same, of a room that somebody is told of.
-pub(crate) const CREATE_AND_TELL: &str = create!(telling!("made", "$6", "$7", "$8", "$9", "$10"));
+pub(crate) const CREATE_AND_TELL: &str = create!(telling!("made", "$6", "$7", "$8", "$9", "$10", "$11"));
 /// Holds off erasures until the end of the transaction.
 pub(crate) const FENCES: &str =
     "SELECT e.user_hash, e.at FROM erased_users e WHERE e.user_hash = ANY ($1) FOR KEY SHARE";

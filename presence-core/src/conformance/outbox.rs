@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     ActiveUsers, Appended, Batch, Claim, Commit, DayMark, DeadLetter, Epoch, Event, EventKind,
-    EventProperties, Figures, Fingerprint, InstallId, Letter, LiveSet, Member, NewEvent, NewRoom, Outcome,
-    RoomName, RoomStats, Seen, SinkBooks, SinkName, Source, StateType, Subscriptions, Version, Written,
+    EventProperties, Figures, Fingerprint, InstallId, KeySpan, Letter, LiveSet, Member, NewEvent, NewRoom,
+    Outcome, RoomName, RoomStats, Seen, SinkBooks, SinkName, Source, StateType, Subscriptions, Version,
+    Which, Written, outbox::held::Held,
 };
 
 fn sink(name: &str) -> SinkName {
@@ -23,7 +24,8 @@ fn all_for(names: &[&str]) -> Subscriptions {
 }
 
 fn claim(name: &str, node: &str, now: i64, until: i64, limit: usize) -> Claim {
-    Claim { sink: sink(name), node: node.to_owned(), now: at(now), until: at(until), limit }
+    let (now, until) = (at(now), at(until));
+    Claim { sink: sink(name), node: node.to_owned(), now, until, limit, which: Which::Oldest }
 }
 
 /// The letters of a sink, as node `one` gets them.
@@ -33,8 +35,7 @@ async fn letters(store: &dyn Outboxes, name: &str, limit: usize) -> Vec<Letter> 
 }
 
 async fn events(store: &dyn Outboxes, name: &str) -> Vec<Event> {
-    let letters = letters(store, name, 1000).await;
-    letters.iter().map(|letter| letter.event().expect("an event")).collect()
+    events_of(&letters(store, name, 1000).await)
 }
 
 async fn books(store: &dyn Outboxes, name: &str) -> SinkBooks {
@@ -313,6 +314,92 @@ pub async fn each_sink_goes_at_its_own_pace(store: &dyn Outboxes) {
 }
 
 /// See [`Outbox::claim`](crate::Outbox::claim).
+pub async fn letters_come_after_a_number(store: &dyn Outboxes) {
+    store.subscribe(all_for(&["all"]));
+    tell(store, &["a", "b", "c", "d"], 1000).await;
+    let all = letters(store, "all", 10).await;
+    let after = async |number: i64, limit: usize| {
+        let claim = Claim { which: Which::After(number), ..claim("all", "one", 0, 60_000, limit) };
+        store.claim(claim).await.expect("a store that works").expect("nobody else has it")
+    };
+    assert_eq!(after(all[1].number, 10).await, all[2..]);
+    assert_eq!(after(all[0].number, 2).await, all[1..3]);
+    assert_eq!(after(i64::MIN, 10).await, all);
+    assert_eq!(after(all[3].number, 10).await, []);
+    assert_eq!(after(i64::MAX, 10).await, []);
+}
+
+/// See [`Outbox::claim`](crate::Outbox::claim).
+pub async fn letters_come_from_spans_of_keys(store: &dyn Outboxes) {
+    store.subscribe(all_for(&["all", "other"]));
+    let odd = "o'brien \"%_\\ 日本 🎉";
+    tell(store, &["d", "b", odd, "c", "a"], 1000).await;
+    open(store, "lobby", &["a"]).await;
+    for millis in [2000, 3000] {
+        for name in ["b", "a"] {
+            let on = commit_on(&session(store, name).await, vec![row(StateType::Idle, millis)]);
+            write(store, Commit { events: vec![changed(name, millis)], ..on }).await;
+        }
+    }
+    let claimed = async |spans: &[(&str, &str, usize)], limit: usize| {
+        let span = |(from, before, limit): &(&str, &str, usize)| KeySpan {
+            from: (*from).to_owned(),
+            before: (*before).to_owned(),
+            limit: *limit,
+        };
+        let which = Which::Within(spans.iter().map(span).collect());
+        let claim = Claim { which, ..claim("all", "one", 0, 60_000, limit) };
+        events_of(&store.claim(claim).await.expect("a store that works").expect("nobody else has it"))
+    };
+    let of_b = [1000, 2000, 3000].map(|millis| changed("b", millis));
+    let of_a = [1000, 2000, 3000].map(|millis| changed("a", millis));
+    let (a, b, c) = (("u:a", "u:a\u{1}"), ("u:b", "u:b\u{1}"), ("u:c", "u:c\u{1}"));
+    assert_eq!(claimed(&[(b.0, b.1, 100)], 100).await, of_b, "a key in order of its numbers");
+    assert_eq!(claimed(&[(b.0, b.1, 1)], 100).await, of_b[..1]);
+    let two = claimed(&[(b.0, b.1, 100), (a.0, a.1, 100)], 4).await;
+    assert_eq!(two, [of_b.as_slice(), &of_a[..1]].concat(), "span after span");
+    // All but `b`, from behind `c` on and then from the beginning.
+    let others = [(c.1, "\u{10ffff}", 100), ("", b.0, 100), (b.1, c.1, 100), ("u:e", "u:f", 100)];
+    let late = vec![changed("d", 1000), changed(odd, 1000)];
+    let expected = [late, vec![created("lobby", &["a"], 1000)], of_a.to_vec(), vec![changed("c", 1000)]];
+    assert_eq!(claimed(&others, 100).await, expected.concat());
+    assert_eq!(claimed(&[], 100).await, []);
+    let number = letters(store, "all", 1).await[0].number;
+    store.nack(&sink("all"), vec![(number, "unwanted".to_owned())], at(5000)).await.expect("works");
+    assert_eq!(claimed(&[("u:d", "u:e", 100)], 100).await, []);
+    store.requeue(&sink("all"), None).await.expect("a store that works");
+    assert_eq!(claimed(&[("u:d", "u:e", 100)], 100).await, [changed("d", 1000)], "it has its key again");
+}
+
+/// See [`Outbox::claim`](crate::Outbox::claim).
+pub async fn what_is_held_for_a_key_hides_no_other(store: &dyn Outboxes) {
+    store.subscribe(all_for(&["all"]));
+    let many = (1000..1600).map(|millis| changed("blocked", millis)).collect();
+    write(store, Commit { events: many, ..telling("blocked", 1000) }).await;
+    tell(store, &["alice", "zoe"], 2000).await;
+    assert!(events_of(&letters(store, "all", 500).await).iter().all(|event| event.key() == "u:blocked"));
+    // As a relay asks whose sink did not take the first of them.
+    let mut held = Held::default();
+    held.hold(["u:blocked".to_owned()].into(), at(9000));
+    let claimed = async |held: &Held, now: i64, limit: usize| {
+        let which = Which::Within(held.spans(at(now), limit));
+        let claim = Claim { which, ..claim("all", "one", now, now + 60_000, limit) };
+        events_of(&store.claim(claim).await.expect("a store that works").expect("nobody else has it"))
+    };
+    let (alice, zoe) = (changed("alice", 2000), changed("zoe", 2000));
+    assert_eq!(claimed(&held, 8999, 500).await, [alice.clone(), zoe.clone()]);
+    assert_eq!(claimed(&held, 9000, 500).await, [changed("blocked", 1000), alice.clone(), zoe.clone()]);
+    assert_eq!(claimed(&held, 9000, 2).await, [changed("blocked", 1000), alice.clone()]);
+    held.deliver(&["u:alice".to_owned()], &[].into());
+    assert_eq!(claimed(&held, 8999, 500).await, [zoe, alice], "they take turns");
+    assert_eq!(books(store, "all").await.pending, 602);
+}
+
+fn events_of(letters: &[Letter]) -> Vec<Event> {
+    letters.iter().map(|letter| letter.event().expect("an event")).collect()
+}
+
+/// See [`Outbox::claim`](crate::Outbox::claim).
 pub async fn a_sink_belongs_to_one_node_until_its_claim_ends(store: &dyn Outboxes) {
     store.subscribe(all_for(&["all"]));
     tell(store, &["a"], 1000).await;
@@ -383,6 +470,39 @@ pub async fn an_acknowledged_letter_does_not_come_again(store: &dyn Outboxes) {
     assert_eq!(letters(store, "all", 10).await, [all[1].clone()]);
     assert_eq!(books(store, "all").await.delivered, 2, "each is counted once");
     assert_eq!(letters(store, "other", 10).await, all);
+}
+
+/// See [`Outbox::ack_and_claim`](crate::Outbox::ack_and_claim).
+pub async fn what_is_acknowledged_is_not_claimed_with_it(store: &dyn Outboxes) {
+    store.subscribe(all_for(&["all"]));
+    tell(store, &["a", "b", "c", "d", "e"], 1000).await;
+    let all = letters(store, "all", 10).await;
+    let numbers = |places: &[usize]| places.iter().map(|place| all[*place].number).collect::<Vec<_>>();
+    let go_on = async |places: &[usize], claim| {
+        store.ack_and_claim(numbers(places), claim).await.expect("a store that works")
+    };
+    let of_one = |limit| claim("all", "one", 0, 60_000, limit);
+    assert_eq!(go_on(&[0, 2], of_one(2)).await, Some(vec![all[1].clone(), all[3].clone()]));
+    assert_eq!(go_on(&[], of_one(10)).await, Some(vec![all[1].clone(), all[3].clone(), all[4].clone()]));
+    let behind = Claim { which: Which::After(all[1].number), ..of_one(1) };
+    assert_eq!(go_on(&[], behind).await, Some(vec![all[3].clone()]));
+    let of_other = claim("all", "two", 30_000, 90_000, 10);
+    assert_eq!(go_on(&[1], of_other).await, None, "another node has it");
+    assert_eq!(letters(store, "all", 10).await, all[3..], "what was delivered is delivered");
+    // The claim is about to end: it is renewed in the same go.
+    let behind = Claim { which: Which::After(all[3].number), ..claim("all", "one", 50_000, 110_000, 10) };
+    assert_eq!(go_on(&[3, 3], behind).await, Some(vec![all[4].clone()]));
+    assert_eq!(store.claim(claim("all", "two", 60_000, 120_000, 1)).await.expect("works"), None);
+    assert_eq!(go_on(&[4], claim("all", "one", 50_000, 110_000, 10)).await, Some(Vec::new()));
+    // Of what lies side by side only what is named, though all of it lies before what is claimed.
+    tell(store, &["f", "g", "h", "i"], 1000).await;
+    let later = letters(store, "all", 10).await;
+    let behind = Claim { which: Which::After(later[2].number), ..of_one(10) };
+    let named = vec![later[2].number, later[0].number];
+    assert_eq!(store.ack_and_claim(named, behind).await.expect("works"), Some(vec![later[3].clone()]));
+    assert_eq!(letters(store, "all", 10).await, [later[1].clone(), later[3].clone()]);
+    let books = books(store, "all").await;
+    assert_eq!((books.delivered, books.pending), (7, 2));
 }
 
 /// See [`Outbox::nack`](crate::Outbox::nack) and [`Outbox::requeue`](crate::Outbox::requeue).

@@ -1,7 +1,8 @@
 //! What waits for sinks, in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
     sync::{MutexGuard, PoisonError},
 };
 
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::{
     Claim, DeadLetter, Event, EventKind, Letter, MemoryStore, Outbox, OutboxQuery, SinkBooks, SinkName,
-    StoreError, Subscriptions, Timestamp, UserId,
+    StoreError, Subscriptions, Timestamp, UserId, Which,
 };
 
 /// All that is kept for sinks. Its lock is taken while others are held, and never the other way round.
@@ -24,15 +25,59 @@ pub(super) struct OutboxLog {
 struct Kept {
     /// Who has it, and until when.
     claim: Option<(String, Timestamp)>,
-    waiting: BTreeMap<i64, (Letter, Timestamp)>,
-    dead: BTreeMap<i64, DeadLetter>,
+    waiting: BTreeMap<i64, Waiting>,
+    /// The same by key.
+    keys: BTreeSet<(String, i64)>,
+    dead: BTreeMap<i64, (DeadLetter, String)>,
     /// Its counters.
     books: SinkBooks,
 }
 
+/// A letter that waits, since when, and its key.
+#[derive(Debug)]
+struct Waiting {
+    letter: Letter,
+    at: Timestamp,
+    key: String,
+}
+
 impl Kept {
     const fn new(sink: SinkName) -> Self {
-        Self { claim: None, waiting: BTreeMap::new(), dead: BTreeMap::new(), books: SinkBooks::new(sink) }
+        Self {
+            claim: None,
+            waiting: BTreeMap::new(),
+            keys: BTreeSet::new(),
+            dead: BTreeMap::new(),
+            books: SinkBooks::new(sink),
+        }
+    }
+
+    fn put(&mut self, waiting: Waiting) {
+        let number = waiting.letter.number;
+        self.keys.insert((waiting.key.clone(), number));
+        self.waiting.insert(number, waiting);
+    }
+
+    fn take(&mut self, number: i64) -> Option<Waiting> {
+        let taken = self.waiting.remove(&number)?;
+        self.keys.remove(&(taken.key.clone(), number));
+        Some(taken)
+    }
+
+    /// The letters that a claim takes.
+    fn letters(&self, claim: &Claim) -> Vec<Letter> {
+        let letter = |waiting: &Waiting| waiting.letter.clone();
+        let after = |number| self.waiting.range((Excluded(number), Unbounded)).map(|(_, waiting)| waiting);
+        let spans = match &claim.which {
+            Which::Oldest => return self.waiting.values().take(claim.limit).map(letter).collect(),
+            Which::After(number) => return after(*number).take(claim.limit).map(letter).collect(),
+            Which::Within(spans) => spans,
+        };
+        let places = spans.iter().filter(|span| span.from < span.before).flat_map(|span| {
+            let (first, end) = ((span.from.clone(), i64::MIN), (span.before.clone(), i64::MIN));
+            self.keys.range(first..end).take(span.limit)
+        });
+        places.take(claim.limit).filter_map(|(_, number)| self.waiting.get(number).map(letter)).collect()
     }
 }
 
@@ -49,7 +94,7 @@ impl OutboxLog {
             for sink in outgoing.sinks {
                 let kept = self.sinks.entry(sink.clone()).or_insert_with(|| Kept::new(sink.clone()));
                 let letter = Letter { number: self.last_number, body: outgoing.body.clone() };
-                kept.waiting.insert(self.last_number, (letter, at));
+                kept.put(Waiting { letter, at, key: outgoing.key.clone() });
             }
         }
     }
@@ -67,8 +112,12 @@ impl OutboxLog {
         };
         for kept in self.sinks.values_mut() {
             let before = kept.waiting.len().saturating_add(kept.dead.len());
-            kept.waiting.retain(|_, (letter, _)| without(letter));
-            kept.dead.retain(|_, dead| without(&mut dead.letter));
+            let gone: Vec<_> =
+                kept.waiting.extract_if(.., |_, waiting| !without(&mut waiting.letter)).collect();
+            for (number, waiting) in gone {
+                kept.keys.remove(&(waiting.key, number));
+            }
+            kept.dead.retain(|_, (dead, _)| without(&mut dead.letter));
             let left = kept.waiting.len().saturating_add(kept.dead.len());
             kept.books.erased = kept.books.erased.saturating_add(before.saturating_sub(left) as u64);
         }
@@ -94,16 +143,15 @@ impl Outbox for MemoryStore {
         if kept.claim.as_ref().is_some_and(|(node, until)| *node != claim.node && *until > claim.now) {
             return Ok(None);
         }
-        kept.claim = Some((claim.node, claim.until));
-        let letters = kept.waiting.values().take(claim.limit).map(|(letter, _)| letter.clone());
-        Ok(Some(letters.collect()))
+        kept.claim = Some((claim.node.clone(), claim.until));
+        Ok(Some(kept.letters(&claim)))
     }
 
     async fn ack(&self, sink: &SinkName, numbers: Vec<i64>) -> Result<(), StoreError> {
         let mut log = self.outbox();
-        let Kept { waiting, books, .. } = log.kept(sink);
-        let removed = numbers.iter().filter(|number| waiting.remove(number).is_some()).count();
-        books.delivered = books.delivered.saturating_add(removed as u64);
+        let kept = log.kept(sink);
+        let removed = numbers.iter().filter(|number| kept.take(**number).is_some()).count();
+        kept.books.delivered = kept.books.delivered.saturating_add(removed as u64);
         Ok(())
     }
 
@@ -114,10 +162,10 @@ impl Outbox for MemoryStore {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let mut log = self.outbox();
-        let Kept { waiting, dead, .. } = log.kept(sink);
+        let kept = log.kept(sink);
         for (number, reason) in refused {
-            if let Some((letter, _)) = waiting.remove(&number) {
-                dead.insert(number, DeadLetter { letter, reason, at });
+            if let Some(Waiting { letter, key, .. }) = kept.take(number) {
+                kept.dead.insert(number, (DeadLetter { letter, reason, at }, key));
             }
         }
         Ok(())
@@ -125,11 +173,13 @@ impl Outbox for MemoryStore {
 
     async fn requeue(&self, sink: &SinkName, numbers: Option<Vec<i64>>) -> Result<u64, StoreError> {
         let mut log = self.outbox();
-        let Kept { waiting, dead, .. } = log.kept(sink);
+        let kept = log.kept(sink);
         let is_meant = |number: &i64| numbers.as_ref().is_none_or(|numbers| numbers.contains(number));
-        let again: Vec<_> = dead.extract_if(.., |number, _| is_meant(number)).collect();
+        let again: Vec<_> = kept.dead.extract_if(.., |number, _| is_meant(number)).collect();
         let count = again.len() as u64;
-        waiting.extend(again.into_iter().map(|(number, dead)| (number, (dead.letter, dead.at))));
+        for (_, (DeadLetter { letter, at, .. }, key)) in again {
+            kept.put(Waiting { letter, at, key });
+        }
         Ok(count)
     }
 
@@ -142,9 +192,12 @@ impl Outbox for MemoryStore {
                 left = left.saturating_sub(is_taken.into());
                 is_taken
             };
-            let waited = kept.waiting.extract_if(.., |_, (_, at)| take(*at)).count();
-            let lay = kept.dead.extract_if(.., |_, dead| take(dead.at)).count();
-            kept.books.expired = kept.books.expired.saturating_add(waited.saturating_add(lay) as u64);
+            let waited: Vec<_> = kept.waiting.extract_if(.., |_, waiting| take(waiting.at)).collect();
+            let lay = kept.dead.extract_if(.., |_, (dead, _)| take(dead.at)).count();
+            kept.books.expired = kept.books.expired.saturating_add(waited.len().saturating_add(lay) as u64);
+            for (number, waiting) in waited {
+                kept.keys.remove(&(waiting.key, number));
+            }
         }
         Ok(limit.saturating_sub(left) as u64)
     }
@@ -156,7 +209,7 @@ impl OutboxQuery for MemoryStore {
         let log = self.outbox();
         let books = |kept: &Kept| SinkBooks {
             pending: kept.waiting.len() as u64,
-            oldest: kept.waiting.values().map(|(_, at)| *at).min(),
+            oldest: kept.waiting.values().map(|waiting| waiting.at).min(),
             dead: kept.dead.len() as u64,
             ..kept.books.clone()
         };
@@ -173,6 +226,6 @@ impl OutboxQuery for MemoryStore {
         let dead = log.sinks.get(sink).map(|kept| &kept.dead);
         let later =
             dead.into_iter().flatten().filter(|(number, _)| after.is_none_or(|after| **number > after));
-        Ok(later.take(limit).map(|(_, dead)| dead.clone()).collect())
+        Ok(later.take(limit).map(|(_, (dead, _))| dead.clone()).collect())
     }
 }

@@ -59,6 +59,8 @@ pub struct Subscriptions {
 pub struct Outgoing<'a> {
     /// The event.
     pub event: &'a Event,
+    /// Its [key](Event::key).
+    pub key: String,
     /// The event as JSON.
     pub body: String,
     /// Who wants it, in order.
@@ -97,7 +99,7 @@ impl Subscriptions {
         events.iter().filter_map(|event| {
             let wanted = self.sinks.iter().filter(|(_, kinds)| kinds.contains(&event.kind()));
             let sinks: Vec<_> = wanted.map(|(sink, _)| sink).collect();
-            (!sinks.is_empty()).then(|| Outgoing { event, body: event.to_body(), sinks })
+            (!sinks.is_empty()).then(|| Outgoing { event, key: event.key(), body: event.to_body(), sinks })
         })
     }
 }

@@ -17,6 +17,31 @@ pub struct Claim {
     pub until: Timestamp,
     /// How many letters it takes at most; with none, it only keeps the sink.
     pub limit: usize,
+    /// Which letters it takes.
+    pub which: Which,
+}
+
+/// Which letters a claim takes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Which {
+    /// The oldest.
+    Oldest,
+    /// The oldest with a higher number.
+    After(i64),
+    /// What lies in these spans, span after span.
+    Within(Vec<KeySpan>),
+}
+
+/// Letters that lie side by side where all of a sink are put in order of their [keys](crate::Event::key), and those of
+/// one key in order of their numbers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeySpan {
+    /// The first key of which there may be letters.
+    pub from: String,
+    /// The key before which it ends.
+    pub before: String,
+    /// How many letters at most.
+    pub limit: usize,
 }
 
 impl Claim {
@@ -59,7 +84,7 @@ pub trait Outbox: Send + Sync {
     /// - `only_what_a_sink_wants_is_kept`.
     fn subscribe(&self, subscriptions: Subscriptions);
 
-    /// Gives a sink to a node for a while, with its oldest letters; `None` where another node has it. A claim has to be
+    /// Gives a sink to a node for a while, with some of its letters; `None` where another node has it. A claim has to be
     /// renewed while its letters are delivered: claiming again does, and gives the same letters again. Where the node has
     /// the sink for more than half as long as it asks for, the end of its claim may be left as it is.
     ///
@@ -68,6 +93,9 @@ pub trait Outbox: Send + Sync {
     /// - `letters_come_in_order_until_they_are_acknowledged`: those of one key as they happened; a number is never used
     ///   again.
     /// - `each_sink_goes_at_its_own_pace`.
+    /// - `letters_come_after_a_number`.
+    /// - `letters_come_from_spans_of_keys`.
+    /// - `what_is_held_for_a_key_hides_no_other`; what lies beside the spans is not read, however much it is.
     /// - `a_sink_belongs_to_one_node_until_its_claim_ends`; an end that is past gives it up.
     /// - `every_kind_comes_back_as_it_was`.
     ///
@@ -87,6 +115,24 @@ pub trait Outbox: Send + Sync {
     /// The store failed: none is removed, or where the error is [`StoreError::Unavailable`], it is unknown. Then they
     /// come again, which the sink has to expect.
     async fn ack(&self, sink: &SinkName, numbers: Vec<i64>) -> Result<(), StoreError>;
+
+    /// [`ack`](Self::ack) and then [`claim`](Self::claim), of one sink: in one go where the store can.
+    ///
+    /// # Contract
+    ///
+    /// - `what_is_acknowledged_is_not_claimed_with_it`; it is acknowledged where another node has the sink, too.
+    ///
+    /// # Errors
+    ///
+    /// As both: it is unknown what was done. Doing it again is safe.
+    async fn ack_and_claim(
+        &self,
+        numbers: Vec<i64>,
+        claim: Claim,
+    ) -> Result<Option<Vec<Letter>>, StoreError> {
+        self.ack(&claim.sink, numbers).await?;
+        self.claim(claim).await
+    }
 
     /// The sink refuses these letters for good; each is kept as a dead letter with the reason.
     ///

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use presence_core::{Claim, Clock, Outbox, SinkName, StoreError};
+use presence_core::{Claim, Clock, Outbox, SinkName, StoreError, Which};
 
 /// How long a turn lasts unless it is taken again.
 const TURN: Duration = Duration::from_secs(60);
@@ -47,7 +47,8 @@ impl Turn {
 
     async fn claim(&self, length: Duration) -> Result<bool, StoreError> {
         let (sink, node, now) = (self.name.clone(), self.node.clone(), self.clock.now());
-        let claim = Claim { sink, node, now, until: now.saturating_add(length), limit: 0 };
+        let claim =
+            Claim { sink, node, now, until: now.saturating_add(length), limit: 0, which: Which::Oldest };
         Ok(self.outbox.claim(claim).await?.is_some())
     }
 }
