@@ -19,6 +19,9 @@ use presence_sqlx::{
     sqlx::{self, Connection, PgConnection, Row},
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EVENTS: i64 = 100_000;
 /// Events of one commit.
 const COMMIT: i64 = 10_000;
