@@ -2,6 +2,7 @@
 
 mod active_users;
 mod callbacks;
+mod disks;
 mod nodes;
 mod outages;
 mod receiver;
