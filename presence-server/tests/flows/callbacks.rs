@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The books of a sink, by the name of the figure.
-type Books = BTreeMap<String, u64>;
+pub(crate) type Books = BTreeMap<String, u64>;
 
 fn books(client: &mut Client, sink: &str) -> Books {
     let (status, answer) = client.manage("GET /management/outbox", "").expect("an answer");
@@ -35,7 +35,7 @@ fn books(client: &mut Client, sink: &str) -> Books {
 }
 
 /// Asks until the books are as `is` says.
-fn settled(client: &mut Client, sink: &str, is: impl Fn(&Books) -> bool) -> Books {
+pub(crate) fn settled(client: &mut Client, sink: &str, is: impl Fn(&Books) -> bool) -> Books {
     let begun = Instant::now();
     loop {
         let books = books(client, sink);

@@ -8,6 +8,7 @@ mod outages;
 mod receiver;
 mod server;
 mod tracking_outbox;
+mod turns;
 
 use std::{
     process::Command,

@@ -35,6 +35,8 @@ pub(crate) enum Behaviour {
 /// A request that was read whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
+    /// The line that it began with.
+    pub(crate) line: String,
     pub(crate) id: String,
     pub(crate) body: Vec<u8>,
     pub(crate) at: Instant,
@@ -161,8 +163,8 @@ impl Receiver {
 /// A request, which is signed, or this fails.
 fn read(stream: &mut BufReader<TcpStream>, is_taken: bool) -> std::io::Result<Received> {
     let mut headers = HeaderMap::new();
-    let mut line = String::new();
-    stream.read_line(&mut line)?;
+    let (mut first, mut line) = (String::new(), String::new());
+    stream.read_line(&mut first)?;
     loop {
         line.clear();
         stream.read_line(&mut line)?;
@@ -176,5 +178,6 @@ fn read(stream: &mut BufReader<TcpStream>, is_taken: bool) -> std::io::Result<Re
     let verified = standardwebhooks::Webhook::new(SECRET).expect("a secret").verify(&body, &headers);
     // One that is not is counted as none at all, and missed.
     verified.map_err(std::io::Error::other)?;
-    Ok(Received { id: text("webhook-id").to_owned(), body, at: Instant::now(), is_taken })
+    let id = text("webhook-id").to_owned();
+    Ok(Received { line: first, id, body, at: Instant::now(), is_taken })
 }
