@@ -240,6 +240,75 @@ fn one_sink_that_fails_delays_no_other() {
     assert_eq!((w.books("broken").pending, w.books("fine").pending), (3, 0));
 }
 
+/// Somebody for whom much waits, and a relay that has delivered the first batch.
+fn begun(w: &World, receiver: &Arc<Receiver>, count: usize) -> Relay {
+    w.change(&vec!["alice"; count]);
+    let relay = w.relay("webhook", "one", receiver);
+    assert_eq!(step(&relay), delivered(500));
+    relay
+}
+
+#[test]
+fn what_was_claimed_ahead_is_claimed_again_when_it_is_old() {
+    let w = World::new(&["webhook"]);
+    let receiver = Receiver::answering([]);
+    let relay = begun(&w, &receiver, 1200);
+    w.pass(1);
+    assert_eq!(block_on(w.store.expire(w.now(), 10_000)).unwrap(), 1200);
+    assert_eq!(step(&relay), Step::Idle, "none of it is delivered");
+    assert_eq!(receiver.keys().len(), 500);
+}
+
+#[test]
+fn a_crash_repeats_what_was_not_acknowledged_and_giving_up_repeats_nothing() {
+    let w = World::new(&["webhook"]);
+    let receiver = Receiver::answering([]);
+    let relay = begun(&w, &receiver, 1200);
+    assert_eq!(step(&relay), delivered(500));
+    assert_eq!(w.books("webhook").delivered, 500, "the first is acknowledged while the second is delivered");
+    block_on(relay.release()).unwrap();
+    assert_eq!(w.books("webhook").delivered, 1000);
+    let other = w.relay("webhook", "two", &receiver);
+    assert_eq!((step(&other), step(&other)), (delivered(200), Step::Idle));
+    assert_eq!(receiver.keys().len(), 1200);
+
+    block_on(other.release()).unwrap();
+    drop(begun(&w, &receiver, 1200));
+    let relay = w.relay("webhook", "one", &receiver);
+    let steps: Vec<_> =
+        std::iter::repeat_with(|| step(&relay)).take_while(|step| *step != Step::Idle).collect();
+    assert_eq!(steps, [delivered(500), delivered(500), delivered(200)]);
+    let got = receiver.got.lock().unwrap();
+    let ids: BTreeSet<_> = got.iter().map(|delivery| &delivery.event_id).collect();
+    assert_eq!((got.len(), ids.len()), (2900, 2400));
+    assert_eq!(w.books("webhook").delivered, 2400);
+}
+
+#[test]
+fn what_is_sent_again_does_not_wait_for_the_end_of_a_long_queue() {
+    let w = World::new(&["webhook"]);
+    let receiver = Receiver::answering([]);
+    w.change(&["early"]);
+    let claim = presence_core::Claim {
+        sink: name("webhook"),
+        node: "one".to_owned(),
+        now: w.now(),
+        until: w.now().saturating_add(Duration::from_secs(60)),
+        limit: 1,
+        which: presence_core::Which::Oldest,
+    };
+    let early = block_on(w.store.claim(claim)).unwrap().unwrap().remove(0).number;
+    block_on(w.store.nack(&name("webhook"), vec![(early, "no".to_owned())], w.now())).unwrap();
+    let relay = begun(&w, &receiver, 12_000);
+    block_on(w.store.requeue(&name("webhook"), None)).unwrap();
+    let mut steps = 0;
+    while !receiver.keys().contains(&"u:early".to_owned()) {
+        assert!(matches!(step(&relay), Step::Delivered { .. }));
+        steps += 1;
+    }
+    assert_eq!(steps, 21, "twenty were claimed ahead");
+}
+
 #[test]
 fn a_key_that_is_not_taken_keeps_no_other_waiting_however_much_waits_for_it() {
     let w = World::new(&["webhook"]);
