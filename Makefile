@@ -23,7 +23,9 @@ bench:
 	npm ci --silent --no-audit --no-fund --prefix benches/beside_node
 	ulimit -n 20000 && taskset -c 1 cargo run --release --locked --package presence-benches --bin rooms
 	cargo bench --locked --package presence-benches --bench slow_clients
+	cargo bench --locked --package presence-benches --bench active_users
 	cargo bench --locked --package presence-benches --bench outbox
+	cargo bench --locked --package presence-benches --bench relay
 	cargo bench --locked --package presence-benches --features kafka --bench kafka
 
 # A real channel's morning, replayed so that it ends now, and a server that answers about it.
