@@ -159,6 +159,18 @@ impl Cluster {
         }
     }
 
+    /// The next request is forbidden, where there is a mock to say so; says whether it is.
+    pub(crate) fn will_forbid(&self) -> bool {
+        let is_mock = matches!(self.kind, Kind::Mock(..));
+        if is_mock {
+            self.suffers("", |mock| {
+                let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
+                mock.request_errors(RDKafkaApiKey::Produce, &[error]);
+            });
+        }
+        is_mock
+    }
+
     /// Gives an order to the mock and waits for it, or a word to the command that has the broker.
     fn suffers(
         &self,

@@ -1,5 +1,7 @@
 //! What the sink says of events, and where they go.
 
+use std::time::Duration;
+
 use presence_core::{
     ActiveUsers, Delivered, Delivery, Event, InstallId, Letter, Member, Sink, Source, StateType, Timestamp,
     UserId, Version,
@@ -108,4 +110,15 @@ async fn of_a_key_nothing_is_sent_after_what_was_not_accepted() {
     let of_alice: Vec<_> = read.iter().filter(|message| message.key == "u:alice").collect();
     assert_eq!(of_alice.len(), 2);
     assert!(of_alice[0].body.contains("one") && of_alice[1].body.contains("two"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forbidden_for_now_holds_back_its_key() {
+    let cluster = Cluster::start().await;
+    let sink = KafkaSink::new(&cluster.config()).unwrap();
+    let events = deliveries(&[changed("alice", "one", 1), changed("alice", "two", 2)]);
+    let expected = if cluster.will_forbid() { Delivered::Later(Duration::ZERO) } else { Delivered::Accepted };
+    // There was time for both.
+    assert_eq!(sink.deliver(&events).await.unwrap(), vec![expected; 2]);
+    assert_eq!(sink.deliver(&events).await.unwrap(), vec![Delivered::Accepted; 2]);
 }
