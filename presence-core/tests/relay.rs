@@ -38,6 +38,8 @@ struct Receiver {
     names_the_unwanted: bool,
     /// The keys whose events it takes later.
     blocked: Mutex<BTreeSet<String>>,
+    /// How much later.
+    asks_for: Mutex<Duration>,
     batches: Mutex<Vec<usize>>,
     got: Mutex<Vec<Delivery>>,
 }
@@ -70,7 +72,7 @@ impl Sink for Receiver {
         let (mut got, mut outcomes) = (self.got.lock().unwrap(), Vec::new());
         for delivery in events.iter().take(taken) {
             if self.blocked.lock().unwrap().contains(&delivery.event.key()) {
-                outcomes.push(Delivered::Later(Duration::ZERO));
+                outcomes.push(Delivered::Later(*self.asks_for.lock().unwrap()));
             } else if is_unwanted(delivery) {
                 outcomes.push(Delivered::Refused("named".to_owned()));
             } else {
@@ -386,6 +388,23 @@ fn another_key_that_fails_rests_the_sink_once() {
     w.change(&["c"]);
     let until = w.now().saturating_add(Duration::from_secs(60));
     assert_eq!(step(&relay), Step::Failed { accepted: 0, refused: 0, until });
+}
+
+#[test]
+fn a_sink_that_asks_for_time_for_a_key_that_is_held_is_left_alone_as_long() {
+    let w = World::new(&["webhook"]);
+    let receiver = Receiver::answering([]);
+    let relay = w.relay("webhook", "one", &receiver);
+    receiver.blocked.lock().unwrap().insert("u:a".to_owned());
+    w.change(&["a", "b"]);
+    assert!(matches!(step(&relay), Step::Failed { accepted: 1, .. }));
+    *receiver.asks_for.lock().unwrap() = Duration::from_secs(90);
+    w.change(&["b"]);
+    w.pass(5);
+    let until = w.now().saturating_add(Duration::from_secs(90));
+    assert_eq!(step(&relay), Step::Failed { accepted: 1, refused: 0, until });
+    w.change(&["b"]);
+    assert_eq!(step(&relay), Step::Resting(until));
 }
 
 #[test]
