@@ -34,7 +34,7 @@ use crate::{
 #[non_exhaustive]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Event {
-    /// The current state is another one.
+    /// The current state is another one. Where several came at once, each is told, in order.
     StateChanged {
         /// Whose state.
         user: UserId,
@@ -46,7 +46,7 @@ pub enum Event {
         at: Timestamp,
         /// What brought it.
         source: Source,
-        /// The version of the session that it was decided on, 0 for a new user: with the user it names the event.
+        /// The version of the session that it was decided on, 0 for a new user: those that came at once have the same.
         version: Version,
     },
     /// A late report moved or withdrew conclusions that were already written.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
-    Ask, Commit, Content, Context, EventId, Fingerprint, NewCheckpoint, Policy, Rejection, Request, Row,
-    Session, Source, StateType, Timestamp, UserId,
+    Ask, Commit, Content, Context, Event, EventId, Fingerprint, NewCheckpoint, Policy, Rejection, Request,
+    Row, Session, Source, StateType, Timestamp, UserId,
     tracking::{
         command::{Command, Envelope},
-        slice::{Slice, state_changed},
+        slice::Slice,
         timeline::{Entry, Origin, Timeline},
     },
 };
@@ -184,7 +184,14 @@ pub fn expire(session: &Session, policy: &Policy, now: Timestamp) -> Option<Comm
         erased_at: None,
         totals: vec![(session.current_state.clone(), at.millis_since(session.last_state_change))],
         changed: None,
-        events: vec![state_changed(Some(session), &after, Source::Timeout)],
+        events: vec![Event::StateChanged {
+            user: session.user.clone(),
+            before: Some(session.current_state.clone()),
+            after: StateType::Offline,
+            at,
+            source: Source::Timeout,
+            version: session.version,
+        }],
         session: after,
         withdraw: Vec::new(),
         insert: vec![row],

@@ -165,6 +165,7 @@ impl<'a> Slice<'a> {
         spans
     }
 
+    /// Every change of the current state, in order, and what became of conclusions.
     pub(crate) fn events(
         &self,
         entries: &[Entry<'_>],
@@ -172,12 +173,7 @@ impl<'a> Slice<'a> {
         withdrawn: &[&Checkpoint],
     ) -> Vec<Event> {
         let before = self.session();
-        let mut events = Vec::new();
-        if let Some(last) = entries.last()
-            && before.is_none_or(|session| session.current_state != after.current_state)
-        {
-            events.push(state_changed(before, after, last.source));
-        }
+        let mut events = self.changes(entries, after);
         if let Some(first) = withdrawn.first() {
             let is_new = |entry: &&Entry<'_>| entry.source.is_conclusion() && entry.origin.is_none();
             let new: Vec<_> = entries.iter().filter(is_new).collect();
@@ -194,17 +190,30 @@ impl<'a> Slice<'a> {
         }
         events
     }
-}
 
-/// The event of a new current state.
-pub(crate) fn state_changed(before: Option<&Session>, after: &Session, source: Source) -> Event {
-    Event::StateChanged {
-        user: after.user.clone(),
-        before: before.map(|session| session.current_state.clone()),
-        after: after.current_state.clone(),
-        at: after.last_state_change,
-        source,
-        version: before.map_or(Version(0), |session| session.version),
+    /// The states that came one after the other behind what is stored, up to the one that is current now.
+    fn changes(&self, entries: &[Entry<'_>], after: &Session) -> Vec<Event> {
+        let Some(last) = entries.last() else { return Vec::new() };
+        let mut now = self.session().cloned().map(|session| (session.current_state, session.version));
+        let mut events = Vec::new();
+        let mut change = |state: &StateType, at: Timestamp, source: Source| {
+            let (before, version) = now.take().unzip();
+            let version = version.unwrap_or(Version(0));
+            if before.as_ref() != Some(state) {
+                let (user, before, after) = (after.user.clone(), before, state.clone());
+                events.push(Event::StateChanged { user, before, after, at, source, version });
+            }
+            now = Some((state.clone(), version));
+        };
+        let is_stored = |entry: &Entry<'_>| matches!(entry.origin, Some(Origin::Stored(_)));
+        let new = entries.iter().rposition(is_stored).map_or(0, |last| last.saturating_add(1));
+        // Where the slice ends early, nothing in it is current.
+        for entry in entries.iter().skip(new).filter(|_| self.is_open) {
+            // Where a conclusion was withdrawn, the current run may have begun before.
+            change(entry.state, entry.at.min(after.last_state_change), entry.source);
+        }
+        change(&after.current_state, after.last_state_change, last.source);
+        events
     }
 }
 
