@@ -141,6 +141,7 @@ async fn accept_all(
     tasks: &mut JoinSet<Ended>,
 ) -> io::Result<()> {
     let refusals = Arc::new(Semaphore::new(refusal::AT_ONCE));
+    let mut later = (1..=refusal::LATEST).cycle();
     let mut backoff = Backoff::default();
     loop {
         let accepted = tokio::select! {
@@ -163,7 +164,8 @@ async fn accept_all(
                 traffic.refused.add(1);
                 if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
                     tracing::debug!("connection refused: all slots are taken");
-                    tasks.spawn(refusal::refuse(stream, turn, Arc::clone(traffic), closing.clone()));
+                    let after = later.next().unwrap_or(1);
+                    tasks.spawn(refusal::refuse(stream, turn, after, Arc::clone(traffic), closing.clone()));
                 } // else: dropped unanswered, so that refusing is bounded as well
             }
             Err(error) => match Failure::of(error.kind()) {

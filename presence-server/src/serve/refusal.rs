@@ -19,8 +19,12 @@ use crate::traffic::Traffic;
 /// Refusals in progress: each holds a socket for at most [`LINGER`], and these come on top of the slots.
 pub(super) const AT_ONCE: usize = 256;
 
+/// The longest time after which one is asked to come again, in seconds. They are asked in turn to come after each from 1
+/// on, so that a crowd does not come back as one.
+pub(super) const LATEST: u8 = 8;
+
 /// The answer, whole: nothing of the request is known, so that its id is one of ours.
-fn text(traffic: &Traffic) -> Vec<u8> {
+fn text(after: u8, traffic: &Traffic) -> Vec<u8> {
     let problem = Problem::too_many_connections();
     traffic.refuse(problem.code(), 1);
     let id = traffic.ids.next();
@@ -31,7 +35,7 @@ fn text(traffic: &Traffic) -> Vec<u8> {
          connection: close\r\n\
          content-length: {}\r\n\
          content-type: application/problem+json\r\n\
-         retry-after: 1\r\n\
+         retry-after: {after}\r\n\
          x-request-id: {id}\r\n\r\n",
         body.len()
     )
@@ -43,10 +47,11 @@ fn text(traffic: &Traffic) -> Vec<u8> {
 pub(super) async fn refuse(
     stream: TcpStream,
     _turn: OwnedSemaphorePermit,
+    after: u8,
     traffic: Arc<Traffic>,
     closing: CancellationToken,
 ) -> Ended {
-    let text = text(&traffic);
+    let text = text(after, &traffic);
     // Nobody is told when it fails: the client is gone, or will be after the time.
     tokio::select! {
         _ = timeout(LINGER, answer(stream, &text)) => {}
