@@ -194,25 +194,23 @@ impl<'a> Slice<'a> {
     /// The states that came one after the other behind what is stored, up to the one that is current now.
     fn changes(&self, entries: &[Entry<'_>], after: &Session) -> Vec<Event> {
         let Some(last) = entries.last() else { return Vec::new() };
-        let mut now = self.session().cloned().map(|session| (session.current_state, session.version));
-        let mut events = Vec::new();
-        let mut change = |state: &StateType, at: Timestamp, source: Source| {
-            let (before, version) = now.take().unzip();
-            let version = version.unwrap_or(Version(0));
-            if before.as_ref() != Some(state) {
-                let (user, before, after) = (after.user.clone(), before, state.clone());
-                events.push(Event::StateChanged { user, before, after, at, source, version });
-            }
-            now = Some((state.clone(), version));
-        };
+        let version = self.session().map_or(Version(0), |session| session.version);
         let is_stored = |entry: &Entry<'_>| matches!(entry.origin, Some(Origin::Stored(_)));
         let new = entries.iter().rposition(is_stored).map_or(0, |last| last.saturating_add(1));
-        // Where the slice ends early, nothing in it is current.
-        for entry in entries.iter().skip(new).filter(|_| self.is_open) {
-            // Where a conclusion was withdrawn, the current run may have begun before.
-            change(entry.state, entry.at.min(after.last_state_change), entry.source);
+        // Where the slice ends early, nothing in it is current. Where a conclusion was withdrawn, the current run may have
+        // begun before.
+        let new = entries.iter().skip(new).filter(|_| self.is_open);
+        let new = new.map(|entry| (entry.state, entry.at.min(after.last_state_change), entry.source));
+        let current = (&after.current_state, after.last_state_change, last.source);
+        let mut before = self.session().map(|session| &session.current_state);
+        let mut events = Vec::new();
+        for (state, at, source) in new.chain([current]) {
+            if before != Some(state) {
+                let (user, before, after) = (after.user.clone(), before.cloned(), state.clone());
+                events.push(Event::StateChanged { user, before, after, at, source, version });
+            }
+            before = Some(state);
         }
-        change(&after.current_state, after.last_state_change, last.source);
         events
     }
 }
