@@ -74,7 +74,7 @@ fn apply(conn: &mut Connection, migration: &Migration) -> Result<(), OpenError> 
 
 #[cfg(test)]
 mod tests {
-    use presence_core::Letter;
+    use presence_core::conformance::outbox::letters_with_keys;
 
     use super::*;
 
@@ -120,27 +120,12 @@ mod tests {
         assert!(matches!(apply(&mut conn, &altered), Err(OpenError::Altered { version: 1 })));
     }
 
-    /// Letters of every shape, as they were kept before they had keys.
-    const LETTERS: [&str; 7] = [
-        r#"{"kind":"state_changed","user":"o'brien \"日本","before":null,"after":"Working","at":1,"source":"client","version":0}"#,
-        r#"{"kind":"user_joined","room":"lobby","user":"alice","session":1,"at":1}"#,
-        r#"{"kind":"room_closed","room":"lobby","stats":{"current_users":0,"peak_users":1,"total_joins":1},"at":1}"#,
-        r#"{"kind":"event_logged","event_id":"e-1","user":"alice","install":"phone-4711","name":"open","at":1,"created_at":2,"properties":{"user":"x","room":"y"}}"#,
-        r#"{"kind":"event_logged","event_id":"e-2","user":null,"install":"phone-4711","name":"open","at":1,"created_at":2,"properties":null}"#,
-        r#"{"kind":"heartbeat","user":"alice","at":1}"#,
-        r#"{"kind":"heartbeat","install":"phone-4711","at":1}"#,
-    ];
-
-    fn keys() -> Vec<String> {
-        let letter = |body: &&str| Letter { number: 1, body: (*body).to_owned() };
-        LETTERS.iter().map(|body| letter(body).event().expect("an event").key()).collect()
-    }
-
     #[test]
     fn letters_that_wait_have_the_keys_of_their_events() {
         let mut conn = Connection::open_in_memory().unwrap();
         run(&mut conn, &MIGRATIONS[..5]).unwrap();
-        for (number, body) in (1..).zip(LETTERS) {
+        let (bodies, keys): (Vec<_>, Vec<_>) = letters_with_keys().into_iter().unzip();
+        for (number, body) in (1..).zip(bodies) {
             let row = params![number, body];
             conn.execute("INSERT INTO outbox VALUES ('all', ?1, 5, ?2)", row).unwrap();
             conn.execute("INSERT INTO dead_letters VALUES ('all', ?1, 5, 'no', ?2)", row).unwrap();
@@ -149,7 +134,7 @@ mod tests {
         for table in ["outbox", "dead_letters"] {
             let mut statement = conn.prepare(&format!("SELECT key FROM {table} ORDER BY number")).unwrap();
             let found = statement.query_map([], |row| row.get(0)).unwrap();
-            assert_eq!(found.collect::<Result<Vec<String>, _>>().unwrap(), keys());
+            assert_eq!(found.collect::<Result<Vec<String>, _>>().unwrap(), keys);
         }
     }
 

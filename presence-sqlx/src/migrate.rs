@@ -124,8 +124,8 @@ fn checksum(sql: &str) -> String {
 mod tests {
     use futures_util::future::join_all;
     use presence_core::{
-        ActivityStore, Behind, CheckpointQuery, Feed, Letter, RoomFeed, RoomId, SummaryCache, UserId,
-        Version, Window,
+        ActivityStore, Behind, CheckpointQuery, Feed, RoomFeed, RoomId, SummaryCache, UserId, Version,
+        Window, conformance::outbox::letters_with_keys,
     };
     use presence_postgres_testing::Database;
 
@@ -183,28 +183,13 @@ mod tests {
         assert_eq!(store.stale(10).await.unwrap(), []);
     }
 
-    /// Letters of every shape, as they were kept before they had keys.
-    const LETTERS: [&str; 7] = [
-        r#"{"kind":"state_changed","user":"o'brien \"日本","before":null,"after":"Working","at":1,"source":"client","version":0}"#,
-        r#"{"kind":"user_joined","room":"lobby","user":"alice","session":1,"at":1}"#,
-        r#"{"kind":"room_closed","room":"lobby","stats":{"current_users":0,"peak_users":1,"total_joins":1},"at":1}"#,
-        r#"{"kind":"event_logged","event_id":"e-1","user":"alice","install":"phone-4711","name":"open","at":1,"created_at":2,"properties":{"user":"x","room":"y"}}"#,
-        r#"{"kind":"event_logged","event_id":"e-2","user":null,"install":"phone-4711","name":"open","at":1,"created_at":2,"properties":null}"#,
-        r#"{"kind":"heartbeat","user":"alice","at":1}"#,
-        r#"{"kind":"heartbeat","install":"phone-4711","at":1}"#,
-    ];
-
-    fn keys() -> Vec<String> {
-        let letter = |body: &&str| Letter { number: 1, body: (*body).to_owned() };
-        LETTERS.iter().map(|body| letter(body).event().expect("an event").key()).collect()
-    }
-
     #[tokio::test]
     async fn letters_that_wait_have_the_keys_of_their_events() {
         let database = Database::create();
         let mut connection = connect(&database).await;
         run(&mut connection, Some("presence"), &MIGRATIONS[..5]).await.unwrap();
-        for (number, body) in (1_i64..).zip(LETTERS) {
+        let (bodies, keys): (Vec<_>, Vec<_>) = letters_with_keys().into_iter().unzip();
+        for (number, body) in (1_i64..).zip(bodies) {
             for sql in [
                 "INSERT INTO outbox VALUES ('all', $1, 5, $2)",
                 "INSERT INTO dead_letters VALUES ('all', $1, 5, 'no', $2)",
@@ -215,7 +200,7 @@ mod tests {
         run(&mut connection, Some("presence"), MIGRATIONS).await.unwrap();
         for table in ["outbox", "dead_letters"] {
             let found = database.psql(&format!("SELECT key FROM presence.{table} ORDER BY number"));
-            assert_eq!(found.lines().collect::<Vec<_>>(), keys());
+            assert_eq!(found.lines().collect::<Vec<_>>(), keys);
         }
     }
 

@@ -399,6 +399,22 @@ fn events_of(letters: &[Letter]) -> Vec<Event> {
     letters.iter().map(|letter| letter.event().expect("an event")).collect()
 }
 
+/// Letters of every shape, as they were kept before they had keys; each with the key of its event: for a test of the step
+/// of a migration that gives them one.
+pub fn letters_with_keys() -> Vec<(&'static str, String)> {
+    const BODIES: [&str; 7] = [
+        r#"{"kind":"state_changed","user":"o'brien \"日本","before":null,"after":"Working","at":1,"source":"client","version":0}"#,
+        r#"{"kind":"user_joined","room":"lobby","user":"alice","session":1,"at":1}"#,
+        r#"{"kind":"room_closed","room":"lobby","stats":{"current_users":0,"peak_users":1,"total_joins":1},"at":1}"#,
+        r#"{"kind":"event_logged","event_id":"e-1","user":"alice","install":"phone-4711","name":"open","at":1,"created_at":2,"properties":{"user":"x","room":"y"}}"#,
+        r#"{"kind":"event_logged","event_id":"e-2","user":null,"install":"phone-4711","name":"open","at":1,"created_at":2,"properties":null}"#,
+        r#"{"kind":"heartbeat","user":"alice","at":1}"#,
+        r#"{"kind":"heartbeat","install":"phone-4711","at":1}"#,
+    ];
+    let key = |body: &str| Letter { number: 1, body: body.to_owned() }.event().expect("an event").key();
+    BODIES.iter().map(|body| (*body, key(body))).collect()
+}
+
 /// See [`Outbox::claim`](crate::Outbox::claim).
 pub async fn a_sink_belongs_to_one_node_until_its_claim_ends(store: &dyn Outboxes) {
     store.subscribe(all_for(&["all"]));
