@@ -11,6 +11,7 @@ use axum::{
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate};
 use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
+use percent_encoding::percent_decode_str;
 use presence_core::{EventId, Rejection, Timestamp, UserId};
 use serde::{
     Deserialize, Deserializer,
@@ -101,22 +102,6 @@ fn is_encoded(path: &str) -> bool {
     path.split('%').skip(1).all(|text| text.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2)
 }
 
-/// Whether what is percent-encoded is UTF-8.
-fn is_text(query: &str) -> bool {
-    if !query.contains('%') {
-        return true;
-    }
-    let (mut bytes, mut rest) = (Vec::with_capacity(query.len()), query.as_bytes());
-    while let Some((&first, behind)) = rest.split_first() {
-        let digit = |at: usize| behind.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        let encoded = digit(0).zip(digit(1)).filter(|_| first == b'%');
-        let byte = encoded.and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
-        bytes.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { behind.get(2..).unwrap_or_default() } else { behind };
-    }
-    std::str::from_utf8(&bytes).is_ok()
-}
-
 /// The query.
 pub(crate) struct Params<T>(pub(crate) T);
 
@@ -125,7 +110,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         // What is not UTF-8 would be replaced, and one user be asked for by many names.
-        if !is_text(parts.uri.query().unwrap_or_default()) {
+        if percent_decode_str(parts.uri.query().unwrap_or_default()).decode_utf8().is_err() {
             return Err(Problem::bad_request("INVALID_QUERY", "the query is not percent-encoded UTF-8"));
         }
         let query = Query::<T>::from_request_parts(parts, state).await;

@@ -9,7 +9,7 @@ use axum::{
 use presence_core::{ChatMessage, Error, PageNumber, Part, RoomId, StoreError, Window};
 
 use super::{
-    parts::{Parts, parts},
+    parts::{Array, Parts, parts},
     room_history::{Pages, Said},
 };
 use crate::AppState;
@@ -75,11 +75,10 @@ async fn hand_over(
     let Part { mut records, total } = first;
     // Text and numbers always serialise.
     let mut part = format!(r#"{{"room_id":{},"records":"#, serde_json::json!(room)).into_bytes();
-    let mut before = b'[';
+    let mut said = Array::default();
     loop {
         for message in mem::take(&mut records) {
-            part.push(mem::replace(&mut before, b','));
-            part.extend(serde_json::to_vec(&Said::from(message)).unwrap_or_default());
+            said.push(&mut part, &Said::from(message));
         }
         if answer.send(mem::take(&mut part)).await.is_err() {
             return;
@@ -96,7 +95,7 @@ async fn hand_over(
         }
         place.pass(&records);
     }
-    part.extend(if before == b'[' { b"[]".as_slice() } else { b"]" });
+    said.end(&mut part);
     part.extend(br#","pagination":"#);
     part.extend(serde_json::to_vec(&Pages::from(page.of(total))).unwrap_or_default());
     part.push(b'}');

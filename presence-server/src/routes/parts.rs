@@ -1,12 +1,13 @@
 //! Answers that are made while they are read.
 
-use std::io;
+use std::{io, mem};
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 /// Where the parts of a body go: one is under way and one waits, so that a slow reader holds no more.
@@ -34,5 +35,24 @@ impl Parts {
     pub(super) async fn fail(self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
         // Whoever asked may have gone.
         let _ = self.0.send(Err(io::Error::other(error))).await;
+    }
+}
+
+/// The text of a JSON array, item after item.
+#[derive(Debug, Default)]
+pub(super) struct Array {
+    has_begun: bool,
+}
+
+impl Array {
+    /// Adds an item to the text; one of text and numbers always serialises.
+    pub(super) fn push(&mut self, text: &mut Vec<u8>, item: &impl Serialize) {
+        text.push(if mem::replace(&mut self.has_begun, true) { b',' } else { b'[' });
+        text.extend(serde_json::to_vec(item).unwrap_or_default());
+    }
+
+    /// Ends it, where nothing was added too.
+    pub(super) fn end(self, text: &mut Vec<u8>) {
+        text.extend(if self.has_begun { b"]".as_slice() } else { b"[]" });
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use presence_core::{
     ChatMessage, ChatText, Error, Nickname, PageNumber, Pagination, Rejection, RoomHistory, RoomId,
-    RoomSession, StoredRoom, Timestamp, UserId, Window,
+    RoomSession, RoomStats, StoredRoom, Timestamp, UserId, Window,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -347,11 +347,10 @@ impl Data {
     }
 
     /// A room as it was made.
-    pub(crate) const fn made(room: Described) -> Self {
-        let stats = Stats::none();
+    pub(crate) fn made(room: Described) -> Self {
         Self {
             room,
-            stats,
+            stats: RoomStats::default().into(),
             banned_user_ids: Vec::new(),
             chat_history: Vec::new(),
             session_history: Vec::new(),

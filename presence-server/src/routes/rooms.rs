@@ -122,13 +122,6 @@ pub(crate) struct Stats {
     total_joins: u64,
 }
 
-impl Stats {
-    /// Those of a room in which nobody was yet.
-    pub(crate) const fn none() -> Self {
-        Self { current_users: 0, peak_users: 0, total_joins: 0 }
-    }
-}
-
 impl From<RoomStats> for Stats {
     fn from(RoomStats { current_users, peak_users, total_joins }: RoomStats) -> Self {
         Self { current_users, peak_users, total_joins }

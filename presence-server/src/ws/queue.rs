@@ -42,15 +42,15 @@ pub(super) struct Queue {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) waiting: VecDeque<Waiting>,
+struct State {
+    waiting: VecDeque<Waiting>,
     /// What they count, all together.
-    pub(super) bytes: usize,
+    bytes: usize,
     end: Option<End>,
 }
 
 #[derive(Debug)]
-pub(super) struct Waiting {
+struct Waiting {
     text: Utf8Bytes,
     counts: usize,
 }
@@ -164,7 +164,14 @@ impl Queue {
         self.is_gone.store(true, Relaxed);
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    /// How many frames wait, and what they count.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.waiting.len(), state.bytes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock panics half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

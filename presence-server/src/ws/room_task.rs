@@ -629,7 +629,7 @@ mod tests {
             assert_eq!(woken().iter().sum::<usize>(), turn * WAVE, "a wave at a time");
             for ((queue, _), count) in members.iter().zip(woken()) {
                 assert!(count <= 1, "nobody is woken for what it has not looked at");
-                assert_eq!(queue.lock().waiting.len(), turn, "whoever was not woken has it too");
+                assert_eq!(queue.waiting().0, turn, "whoever was not woken has it too");
             }
         }
         // Whoever has looked is woken again.
@@ -647,7 +647,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_slow_who_was_not_woken() {
         let (mut running, room, members) = crowd(3 * WAVE as u64).await;
-        let longest = || members.iter().map(|(queue, _)| queue.lock().bytes).max().unwrap_or_default();
+        let longest = || members.iter().map(|(queue, _)| queue.waiting().1).max().unwrap_or_default();
         let mut by = 0..;
         let mut fill = || while room.0.low.try_send(say(by.next().unwrap(), 1024)).is_ok() {};
         for _ in 0..3 {
