@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    Durability, Reserve, SealReason, WhenFull,
+    Durability, SealReason, WhenFull,
     fs::{File, FileSystem, remove_if_there, replace},
     host::Now,
     ledger::{Segment, Shared},
@@ -159,13 +159,13 @@ impl<F: FileSystem> Appender<F> {
 
     /// Refuses what would take of the disk's reserve.
     fn check_space(&self, bytes: u64) -> io::Result<()> {
-        let reserve = self.shared.config.reserve;
-        if reserve == Reserve::NONE {
+        let reserve = self.shared.config.reserve_bytes;
+        if reserve == 0 {
             return Ok(());
         }
         // A file system that cannot say it refuses by itself.
-        let space = self.fs.space().map_err(|error| self.shared.fault("space", error)).ok().flatten();
-        if reserve.is_kept(space, bytes) {
+        let free = self.fs.free().map_err(|error| self.shared.fault("free", error)).ok().flatten();
+        if free.is_none_or(|free| free.saturating_sub(bytes) >= reserve) {
             return Ok(());
         }
         Err(io::Error::new(ErrorKind::StorageFull, "less of the disk is free than its reserve"))

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Backoff, Reserve, Telemetry, telemetry::Silence};
+use crate::{Backoff, Telemetry, telemetry::Silence};
 
 /// When an event counts as enqueued.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -52,7 +52,7 @@ pub struct OutboxConfig {
     pub(crate) max_event_bytes: usize,
     pub(crate) max_kept_bytes: u64,
     pub(crate) refusals: u32,
-    pub(crate) reserve: Reserve,
+    pub(crate) reserve_bytes: u64,
     pub(crate) retention: Duration,
     pub(crate) sinks: Vec<SinkName>,
     pub(crate) telemetry: Arc<dyn Telemetry>,
@@ -75,7 +75,7 @@ impl OutboxConfig {
             max_event_bytes: 256 << 10,
             max_kept_bytes: 64 << 20,
             refusals: 1,
-            reserve: Reserve::default(),
+            reserve_bytes: 64 << 20,
             retention: Duration::from_secs(72 * 3600),
             sinks: Vec::new(),
             telemetry: Arc::new(Silence),
@@ -119,11 +119,13 @@ impl OutboxConfig {
         self
     }
 
-    /// How much of the disk has to stay free. An event that would take of it is refused, and may be enqueued once there
-    /// is room again. Default 64 MiB and at least 2 % of the disk. Only looked at on Unix.
+    /// How many bytes of the disk have to stay free. An event that would take of them is refused, and may be enqueued
+    /// once there is room again; cursors, dead letters and quarantine, which delivering needs, may take of them. No
+    /// share of the disk: delivering needs no more on a larger one. Default 64 MiB; 0 lets events fill the disk. Only
+    /// looked at on Unix.
     #[must_use]
-    pub const fn reserve(mut self, reserve: Reserve) -> Self {
-        self.reserve = reserve;
+    pub const fn reserve_bytes(mut self, reserve_bytes: u64) -> Self {
+        self.reserve_bytes = reserve_bytes;
         self
     }
 

@@ -2,8 +2,6 @@
 
 use std::{fmt, io};
 
-use crate::reserve::Space;
-
 mod disk;
 
 pub(crate) use disk::{DirectoryLock, DiskFs, LockFault};
@@ -25,8 +23,8 @@ pub(crate) trait FileSystem: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes what was created, renamed and removed last.
     fn sync(&self) -> io::Result<()>;
-    /// How much room there is; `None` where nobody can tell.
-    fn space(&self) -> io::Result<Option<Space>>;
+    /// How many bytes this process may still take; `None` where nobody can tell.
+    fn free(&self) -> io::Result<Option<u64>>;
 }
 
 /// An open file. What was written lasts from [`File::sync`] on, and may last before, in part.

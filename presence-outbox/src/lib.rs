@@ -25,7 +25,6 @@ mod record;
 mod recovery;
 mod relay;
 mod requeue;
-mod reserve;
 mod retry;
 mod segment;
 mod sink;
@@ -46,7 +45,6 @@ pub use {
     outbox::{Enqueued, EnqueuedMany, Outbox},
     record::LineFault,
     requeue::Requeued,
-    reserve::Reserve,
     retry::Backoff,
     sink::{Batch, Deliver, DeliveryError, FlushError, Sink},
     telemetry::{DiscardReason, DropReason, SealReason, Signal, Telemetry},

@@ -73,7 +73,6 @@ fn nothing_said_means_the_defaults() {
     assert_eq!((activity.keep_events, activity.keep_snapshots), (None, None));
     assert_eq!(config.snapshot_interval(), Duration::from_secs(60));
     assert_eq!(config.detect_offline_interval(), Duration::from_secs(60));
-    assert_eq!(config.heartbeat_flush_interval(), Duration::from_secs(1));
     assert_eq!(config.max_connections(), 100_000);
     assert_eq!(config.max_in_flight(), 1024);
     assert!(config.access_log());
@@ -885,6 +884,27 @@ fn the_url_of_a_database_is_shown_without_its_password() {
         assert!(config.summary().to_string().contains(shown));
         assert!(!format!("{:?} {:?}", config, config.store()).contains("hunter2canary"));
         assert!(config.store().outlives_process());
+    }
+}
+
+#[test]
+fn a_store_in_memory_is_told_of_beats_as_rarely_as_the_timeout_allows_up_to_a_minute() {
+    for (store, timeout, asked_for, told_every) in [
+        ("", "60", "1000", 15_000),
+        ("sqlite::memory:", "60", "1000", 15_000),
+        ("", "2", "500", 500),
+        ("", "86400", "1000", 60_000),
+        ("", "86400", "3600000", 3_600_000),
+        ("", "0", "1000", 60_000),
+        ("sqlite:presence.db", "60", "1000", 1000),
+    ] {
+        let env = [
+            ("DATABASE_URL", store),
+            ("HEARTBEAT_TIMEOUT_SECS", timeout),
+            ("HEARTBEAT_FLUSH_INTERVAL_MS", asked_for),
+        ];
+        let told = config(&[], &env).heartbeat_flush_interval();
+        assert_eq!(told, Duration::from_millis(told_every), "{env:?}");
     }
 }
 

@@ -20,7 +20,7 @@ use futures_util::{FutureExt, stream};
 use presence_core::{
     Activity, Beats, EventKind, ManualClock, Outbox, Rooms, SinkName, Subscriptions, Timestamp, Tracker,
 };
-use presence_outbox::{OutboxConfig, Reserve};
+use presence_outbox::OutboxConfig;
 use presence_server::{
     AppState, Settings, TrackingOutbox, app, jobs,
     serve::{Limits, serve},
@@ -307,8 +307,7 @@ async fn every_metric_is_known_by_name_type_and_meaning() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let outbox =
-        TrackingOutbox::open(OutboxConfig::new(folder.path().join("outbox")).reserve(Reserve::NONE), "fsync")
-            .await;
+        TrackingOutbox::open(OutboxConfig::new(folder.path().join("outbox")).reserve_bytes(0), "fsync").await;
     let state = world.state.clone().with_tracking_outbox(outbox.expect("an outbox"));
     let event = format!(r#"{{"events":[{{"eventName":"late","installId":"phone-4711","clientTs":{NOW}}}]}}"#);
     assert_eq!(world.ask("POST /api/v1/analytics/events", &event).await.0, 202);

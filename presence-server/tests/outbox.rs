@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use presence_outbox::{Batch, DeliveryError, Outbox, OutboxConfig, Reserve, SinkName, TrackingEvent};
+use presence_outbox::{Batch, DeliveryError, Outbox, OutboxConfig, SinkName, TrackingEvent};
 
 const ID: &str = "1700000000000000-0a1b2c3d-4e5f-4a6b-8c7d-9e8f0a1b2c3d";
 
@@ -32,7 +32,7 @@ fn event(number: u64) -> TrackingEvent {
 fn config(dir: &Path) -> OutboxConfig {
     let sink = |name| SinkName::new(name).expect("a name");
     let config = OutboxConfig::new(dir).sink(sink("kafka")).sink(sink("webhook")).batch_size(3);
-    config.reserve(Reserve::NONE).flush_interval(Duration::from_secs(3600)).retention(Duration::MAX)
+    config.reserve_bytes(0).flush_interval(Duration::from_secs(3600)).retention(Duration::MAX)
 }
 
 /// Three events are sealed, of which the webhook has refused the second; kafka has had one. Another is being written.

@@ -10,7 +10,7 @@ use axum::{
 use presence_core::{
     Activity, ActivityQuery, Beats, ManualClock, MemoryStore, Rooms, Timestamp, Tracker, Window,
 };
-use presence_outbox::{OutboxConfig, Reserve};
+use presence_outbox::OutboxConfig;
 use presence_server::{AppState, Settings, TrackingOutbox, app, jobs};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ impl Server {
         let tracker = Tracker::new(store.clone(), clock.clone());
         let activity = Activity::new(store.clone(), clock.clone());
         let rooms = Rooms::new(store.clone(), clock, "node-1");
-        let config = configure(OutboxConfig::new(folder.path().join("outbox")).reserve(Reserve::NONE));
+        let config = configure(OutboxConfig::new(folder.path().join("outbox")).reserve_bytes(0));
         let outbox = TrackingOutbox::open(config, "fsync").await.unwrap();
         let state = AppState::new(Beats::new(tracker), activity, rooms, Settings::default())
             .with_tracking_outbox(outbox);

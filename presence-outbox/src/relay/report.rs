@@ -13,7 +13,7 @@ impl<F: FileSystem> Relay<F> {
     /// What has become of everything.
     pub(crate) fn books(&self) -> Books {
         // Asked of the disk each time: while events are refused nobody else asks.
-        let space = self.fs.space().ok().flatten();
+        let free = self.fs.free().ok().flatten();
         let ledger = self.shared.lock();
         let uncounted = ledger.segments.values().filter(|segment| segment.lines.is_none()).count();
         let sinks = self.sinks.iter().map(|sink| {
@@ -57,7 +57,7 @@ impl<F: FileSystem> Relay<F> {
             kept_bytes: self.kept.bytes(),
             removed_files: self.removed_files,
             is_failing: ledger.is_failing,
-            is_short_of_space: !self.shared.config.reserve.is_kept(space, 0),
+            is_short_of_space: free.is_some_and(|free| free < self.shared.config.reserve_bytes),
         }
     }
 }

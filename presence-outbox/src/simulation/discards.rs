@@ -8,9 +8,7 @@ use super::{
     life::{self, NOW, append, drain, later},
     script::parse,
 };
-use crate::{
-    Durability, OutboxConfig, Reserve, WhenFull, host::Now, relay::Failure, reserve::Space, writer::Opened,
-};
+use crate::{Durability, OutboxConfig, WhenFull, host::Now, relay::Failure, writer::Opened};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -138,24 +136,19 @@ fn the_oldest_make_room_where_that_is_asked_for() {
 #[test]
 fn the_reserve_of_the_disk_is_left_alone() {
     let disk = SimDisk::new();
-    let reserve = Reserve { bytes: 1000, percent: 2 };
-    let mut outbox = open(&disk, |config| config.reserve(reserve), NOW);
+    let mut outbox = open(&disk, |config| config.reserve_bytes(1000), NOW);
     append(&mut outbox, 0..4).unwrap();
     let line = life::encoded([4]).bytes.len() as u64;
-    disk.tell_space(Space { free: 999 + line, total: 10_000 });
+    disk.tell_free(999 + line);
     assert_eq!(append(&mut outbox, [4]), Err(std::io::ErrorKind::StorageFull));
-    disk.tell_space(Space { free: 1999, total: 100_000 });
-    assert_eq!(
-        append(&mut outbox, [4]),
-        Err(std::io::ErrorKind::StorageFull),
-        "two hundredths of it are more"
-    );
+    disk.tell_free(999);
+    assert_eq!(append(&mut outbox, [4]), Err(std::io::ErrorKind::StorageFull));
     let books = outbox.relay.books();
     assert!(books.is_short_of_space && !books.is_failing);
     assert_eq!((books.enqueued, books.failed, books.dropped), (4, 2, 0));
     // Delivering goes on, which is what makes room.
     assert_eq!(drain(&mut outbox, 0), [0, 1, 2, 3]);
-    disk.tell_space(Space { free: 1000 + line, total: 10_000 });
+    disk.tell_free(1000 + line);
     assert!(!outbox.relay.books().is_short_of_space, "nobody had to ask for it");
     append(&mut outbox, [4]).unwrap();
     outbox.appender.seal(NOW).unwrap();

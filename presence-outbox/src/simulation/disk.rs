@@ -6,10 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use crate::{
-    fs::{Entry, File, FileSystem},
-    reserve::Space,
-};
+use crate::fs::{Entry, File, FileSystem};
 
 /// A change of a file that nobody has synced.
 #[derive(Clone, Debug)]
@@ -99,7 +96,7 @@ struct Inner {
     failing: Failing,
     random: crate::random::Random,
     changes: usize,
-    space: Option<Space>,
+    free: Option<u64>,
     watch: Option<Watch>,
 }
 
@@ -114,7 +111,7 @@ impl SimDisk {
 
     pub(super) fn of(state: State) -> Self {
         let random = crate::random::Random::new(7);
-        let inner = Inner { state, failing: Failing::Nothing, random, changes: 0, space: None, watch: None };
+        let inner = Inner { state, failing: Failing::Nothing, random, changes: 0, free: None, watch: None };
         Self(Arc::new(Mutex::new(inner)))
     }
 
@@ -131,9 +128,9 @@ impl SimDisk {
         self.lock().failing = failing;
     }
 
-    /// How much room it says there is; nothing, if nobody said.
-    pub(super) fn tell_space(&self, space: Space) {
-        self.lock().space = Some(space);
+    /// How many bytes it says are free; nothing, if nobody said.
+    pub(super) fn tell_free(&self, bytes: u64) {
+        self.lock().free = Some(bytes);
     }
 
     /// How many changes were asked for.
@@ -286,8 +283,8 @@ impl FileSystem for SimFs {
         })
     }
 
-    fn space(&self) -> io::Result<Option<Space>> {
-        Ok(self.0.lock().space)
+    fn free(&self) -> io::Result<Option<u64>> {
+        Ok(self.0.lock().free)
     }
 }
 

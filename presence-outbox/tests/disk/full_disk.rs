@@ -4,7 +4,7 @@
 use std::{os::unix::fs::MetadataExt, path::Path, process::Command};
 
 use futures_executor::block_on;
-use presence_outbox::{EnqueueError, Outbox, OutboxConfig, Reserve, TrackingEvent};
+use presence_outbox::{EnqueueError, Outbox, OutboxConfig, TrackingEvent};
 
 use crate::world::{Destination, event};
 
@@ -40,7 +40,7 @@ fn a_full_disk_refuses_keeps_what_it_has_and_takes_more_when_there_is_room() {
     assert!(!folder.path().join("active.ndjson").exists());
     outbox.close();
 
-    let outbox = open(config().reserve(Reserve::NONE));
+    let outbox = open(config().reserve_bytes(0));
     let mut sink = outbox.sink("default").unwrap();
     let mut number = 0;
     for _ in 0..3 {

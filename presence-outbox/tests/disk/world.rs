@@ -9,7 +9,7 @@ use std::{
 
 use futures_executor::block_on;
 use presence_outbox::{
-    Backoff, Deliver, DeliveryError, Outbox, OutboxConfig, Reserve, Signal, Telemetry, TrackingEvent,
+    Backoff, Deliver, DeliveryError, Outbox, OutboxConfig, Signal, Telemetry, TrackingEvent,
 };
 
 /// Failures are followed by no wait.
@@ -104,7 +104,7 @@ impl World {
     pub(crate) fn config(&self) -> OutboxConfig {
         OutboxConfig::new(self.dir())
             .flush_interval(Duration::from_secs(3600))
-            .reserve(Reserve::NONE)
+            .reserve_bytes(0)
             .telemetry(self.log.clone())
     }
 

@@ -53,6 +53,9 @@ const MASK: &str = "***";
 /// The longest that a beat may stay in memory only, in milliseconds.
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
+/// How often a store in memory is told of beats where the timeout would allow less.
+const LONGEST_FLUSH: Duration = Duration::from_secs(60);
+
 /// How old the figures of a day are before it is counted anew. What comes right after a fold is shown within a minute,
 /// though the next one has to be noticed and takes its time: 3 s for a million people.
 const REFOLD_AFTER: Duration = Duration::from_secs(50);
@@ -148,7 +151,8 @@ pub struct Config {
 
     /// How long a heartbeat may stay in memory only, in milliseconds, from 1 to an hour: what a
     /// loss of the process can take. At most a quarter of HEARTBEAT_TIMEOUT_SECS, unless that
-    /// is 0.
+    /// is 0. A store in memory is lost too, and is told less often: as rarely as that quarter
+    /// allows, up to a minute.
     #[arg(long, value_name = "MILLISECONDS", default_value = "1000", value_parser = millis(1..=HOUR_MS),
           help_heading = "Presence", verbatim_doc_comment)]
     heartbeat_flush_interval_ms: Duration,
@@ -267,10 +271,10 @@ impl Config {
         {
             return Err(ConfigError::TwoAddresses { bind, listen });
         }
-        let timeout = self.heartbeat_timeout_secs;
-        let limit = timeout / 4;
-        if !timeout.is_zero() && self.heartbeat_flush_interval_ms > limit {
-            return Err(ConfigError::SlowFlush { timeout, limit });
+        if let Some(limit) = self.slowest_flush()
+            && self.heartbeat_flush_interval_ms > limit
+        {
+            return Err(ConfigError::SlowFlush { timeout: self.heartbeat_timeout_secs, limit });
         }
         if let Some(missing) = self.lacks().filter(|_| !self.presence_insecure) {
             return Err(ConfigError::Unprotected { bind: self.bind(), missing });
@@ -444,10 +448,22 @@ impl Config {
         self.detect_offline_interval_secs
     }
 
-    /// How long a beat may stay in memory only; never zero.
+    /// How often the store is told of beats; never zero. To tell a store in memory makes nothing safer: that is done as
+    /// rarely as the timeout allows, up to [`LONGEST_FLUSH`].
     #[must_use]
-    pub const fn heartbeat_flush_interval(&self) -> Duration {
-        self.heartbeat_flush_interval_ms
+    pub fn heartbeat_flush_interval(&self) -> Duration {
+        let asked_for = self.heartbeat_flush_interval_ms;
+        if self.store().outlives_process() {
+            return asked_for;
+        }
+        let allowed = self.slowest_flush().unwrap_or(LONGEST_FLUSH);
+        asked_for.max(allowed.min(LONGEST_FLUSH))
+    }
+
+    /// The longest interval of flushes that a timeout leaves; `None` without a timeout.
+    fn slowest_flush(&self) -> Option<Duration> {
+        let timeout = self.heartbeat_timeout_secs;
+        (!timeout.is_zero()).then_some(timeout / 4)
     }
 
     /// How often days that are over are summed up; never zero.

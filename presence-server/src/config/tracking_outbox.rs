@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use presence_outbox::{Durability, OutboxConfig, Reserve};
+use presence_outbox::{Durability, OutboxConfig};
 
 use super::value::{count, flag, millis};
 
@@ -47,20 +47,23 @@ pub(super) struct TrackingOutboxOptions {
     )]
     tracking_outbox_max_bytes: u64,
 
-    /// How many bytes of the disk stay free: events beyond go the same way. Without it 64 MiB, or 2 % of
-    /// the disk where that is more.
-    #[arg(long, value_name = "BYTES", help_heading = "Tracking outbox", verbatim_doc_comment)]
-    tracking_outbox_reserve_bytes: Option<u64>,
+    /// How many bytes of the disk stay free: events beyond go the same way.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "67108864",
+        help_heading = "Tracking outbox",
+        verbatim_doc_comment
+    )]
+    tracking_outbox_reserve_bytes: u64,
 }
 
 impl TrackingOutboxOptions {
     /// The outbox that is asked for.
     pub(super) fn config(&self, durability: Durability) -> Option<OutboxConfig> {
         self.tracking_outbox_enabled.then(|| {
-            let reserve = self.tracking_outbox_reserve_bytes;
-            let reserve = reserve.map_or_else(Reserve::default, |bytes| Reserve { bytes, percent: 0 });
             OutboxConfig::new(&self.tracking_outbox_dir)
-                .reserve(reserve)
+                .reserve_bytes(self.tracking_outbox_reserve_bytes)
                 .batch_size(self.tracking_outbox_batch_size as usize)
                 .flush_interval(self.tracking_outbox_flush_interval_ms)
                 .max_bytes(self.tracking_outbox_max_bytes)
@@ -79,10 +82,7 @@ impl TrackingOutboxOptions {
                 self.tracking_outbox_flush_interval_ms.as_millis().to_string(),
             ),
             ("TRACKING_OUTBOX_MAX_BYTES", self.tracking_outbox_max_bytes.to_string()),
-            (
-                "TRACKING_OUTBOX_RESERVE_BYTES",
-                self.tracking_outbox_reserve_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
-            ),
+            ("TRACKING_OUTBOX_RESERVE_BYTES", self.tracking_outbox_reserve_bytes.to_string()),
         ]
     }
 }
