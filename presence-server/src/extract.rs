@@ -217,11 +217,14 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
         Ok(None) => "",
         Err(Repeated) => return Err(unsupported("there is one content type")),
     };
-    let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
-    if parts.next().as_deref() != Some("application/json") {
+    let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    if !media_type.trim().eq_ignore_ascii_case("application/json") {
         return Err(unsupported("the content type is application/json"));
     }
-    if parts.any(|part| part.strip_prefix("charset=").is_some_and(|set| set.trim_matches('"') != "utf-8")) {
+    let mut parameters = parameters.split(';').map(|part| part.trim().to_ascii_lowercase());
+    if parameters
+        .any(|part| part.strip_prefix("charset=").is_some_and(|set| set.trim_matches('"') != "utf-8"))
+    {
         return Err(unsupported("the charset is utf-8"));
     }
     if headers.contains_key(header::CONTENT_ENCODING) {

@@ -20,6 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::{
     AppState, app,
@@ -87,14 +88,14 @@ pub(crate) struct Beat {
 }
 
 impl Beat {
-    pub(crate) async fn answer<B>(&self, id: RequestId, request: Request<B>) -> Response
+    pub(crate) async fn answer<B>(&self, id: RequestId, request: Request<B>, begun: Instant) -> Response
     where
         B: HttpBody<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
         self.endpoint.find(|| presence::HEARTBEAT);
-        let mut seen = Seen::new(&self.endpoint, &parts.method, parts.uri, id);
+        let mut seen = Seen::new(&self.endpoint, &parts.method, parts.uri, id, begun);
         let response = match seen.admit(false) {
             Err(problem) => problem.into_response(),
             Ok(()) => match caught(self.take(&parts.headers, body)).await {
@@ -201,7 +202,7 @@ mod tests {
             ] {
                 let asked = request(content_type, body);
                 let id = beat.state.traffic().ids.of(asked.headers(), asked.extensions());
-                let short = told(beat.answer(id, asked).await).await;
+                let short = told(beat.answer(id, asked, Instant::now()).await).await;
                 let long = longer.1.clone().oneshot(request(content_type, body)).await.unwrap();
                 assert_eq!(short, told(long).await, "{body:.80}");
             }

@@ -97,7 +97,7 @@ impl Service<Request> for Observed {
         let id = state.traffic().ids.of(request.headers(), request.extensions());
         let matched = || request.extensions().get::<MatchedPath>();
         let is_operation = self.endpoint.find(|| matched().map_or(access::NO_ROUTE, MatchedPath::as_str));
-        let mut seen = Seen::new(&self.endpoint, request.method(), request.uri().clone(), id);
+        let mut seen = Seen::new(&self.endpoint, request.method(), request.uri().clone(), id, Instant::now());
         let step = match seen.admit(is_operation) {
             Ok(()) => Step::Handling(self.inner.call(request)),
             Err(problem) => Step::Refused(Some(problem.into_response())),
@@ -154,13 +154,20 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn new(endpoint: &Arc<Endpoint>, method: &Method, uri: Uri, id: RequestId) -> Self {
+    /// A request that came at `begun`.
+    pub(crate) fn new(
+        endpoint: &Arc<Endpoint>,
+        method: &Method,
+        uri: Uri,
+        id: RequestId,
+        begun: Instant,
+    ) -> Self {
         Self {
             endpoint: Arc::clone(endpoint),
             method: requests::method_name(method),
             uri,
             id,
-            begun: Instant::now(),
+            begun,
             is_in_flight: false,
             is_answered: false,
         }

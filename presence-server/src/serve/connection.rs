@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -54,10 +54,9 @@ impl Connections {
         closing: CancellationToken,
     ) -> Self {
         let mut http = Builder::new();
-        http.timer(TokioTimer::new())
-            // `Socket` has the two limits apart, and refuses what passes the others: this is the net below it. It also
-            // is what wakes a connection that has become idle.
-            .header_read_timeout(limits.keep_alive.saturating_add(limits.header_timeout))
+        // `Socket` has the two limits apart, and refuses what passes the others: this is the net below it. It also is what
+        // wakes a connection that has become idle.
+        http.header_read_timeout(limits.keep_alive.saturating_add(limits.header_timeout))
             .max_header_size(limits.head_bytes)
             .max_headers(limits.max_headers)
             .max_buf_size(limits.head_bytes.max(LEAST_BUFFER));
@@ -98,7 +97,9 @@ impl Connections {
             let answer = Arc::clone(&exchange).answer(request, begun);
             async { Ok::<_, Infallible>(answer.await) }
         });
-        let connection = self.http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+        let mut http = self.http.clone();
+        http.timer(Shared::default());
+        let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
         let closing = self.closing.clone();
         async move {
             let mut connection = pin!(connection);

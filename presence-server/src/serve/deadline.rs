@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper::rt::{Sleep as HyperSleep, Timer};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The timer of a wait that begins anew with each request, and nearly always ends long before its time.
 ///
-/// Setting a timer takes the lock of all timers and a place in their wheel. So this one is left where it is while the time it is set for comes first, and set again, for what is
-/// still to come, only when that is up: once in as long as the wait may be, and not once in a request.
+/// Setting a timer takes the lock of all timers and a place in their wheel. So this one is left where it is while the
+/// time it is set for comes first, and set again, for what is still to come, only when that is up: once in as long as the
+/// wait may be, and not once in a request.
 #[derive(Debug, Default)]
 pub(super) struct Deadline {
     timer: Option<Pin<Box<Sleep>>>,
@@ -42,6 +44,37 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).poll(at, cx)
     }
 }
+
+/// hyper's own timers: it makes one for each head, and drops it. All those of a connection are one here.
+impl Timer for Shared {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn HyperSleep>> {
+        self.sleep_until(after(Instant::now(), duration).into_std())
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn HyperSleep>> {
+        Box::pin(Wait { timer: self.clone(), due: deadline.into() })
+    }
+
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into_std()
+    }
+}
+
+/// What hyper waits for.
+struct Wait {
+    timer: Shared,
+    due: Instant,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.poll(self.due, cx)
+    }
+}
+
+impl HyperSleep for Wait {}
 
 /// A limit too large to be added is no limit that anybody waits for.
 pub(super) fn after(now: Instant, limit: Duration) -> Instant {

@@ -81,7 +81,7 @@ impl Exchange {
         };
         let answer = async {
             if let Some(beat) = self.front.beat(&request) {
-                return Ok(beat.answer(asked.id.clone(), request.map(timed)).await);
+                return Ok(beat.answer(asked.id.clone(), request.map(timed), now).await);
             }
             let mut request =
                 request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(timed(body)) });

@@ -125,7 +125,7 @@ struct Head {
 impl Head {
     fn look(&mut self, bytes: &[u8], head_bytes: usize, max_headers: usize) -> Found {
         // hyper refuses what is too large as well, but at its own limits.
-        while let Some(length) = bytes.get(self.seen..).and_then(|new| new.iter().position(|&b| b == b'\n')) {
+        while let Some(length) = bytes.get(self.seen..).and_then(|new| memchr::memchr(b'\n', new)) {
             let (begin, end) = (self.line, self.seen.saturating_add(length));
             self.seen = end.saturating_add(1);
             self.line = self.seen;
@@ -241,16 +241,55 @@ fn is_target(method: &[u8], target: &[u8]) -> bool {
         b"*" => method == b"OPTIONS",
         _ => method == b"CONNECT" || target.windows(3).any(|three| three == b"://"),
     };
-    is_form && target.iter().all(u8::is_ascii_graphic) && Uri::try_from(target).is_ok()
+    // Nearly every target is a path of these, and needs no parser.
+    let is_plain = target.first() == Some(&b'/')
+        && target.len() < PLAIN_LENGTH
+        && target.iter().all(|&byte| is(byte, PLAIN));
+    is_form && (is_plain || (target.iter().all(u8::is_ascii_graphic) && Uri::try_from(target).is_ok()))
+}
+
+/// How long a target may be that needs no parser, which allows more.
+const PLAIN_LENGTH: usize = 1 << 15;
+
+/// The kind of a byte that a name may have.
+const TOKEN: u8 = 1;
+/// Of one that any path and any query may have.
+const PLAIN: u8 = 2;
+/// Of one that a header's value may have: no control characters but the tabulator.
+const TEXT: u8 = 4;
+
+/// What the bytes are, looked up: heads are judged byte by byte.
+static KINDS: [u8; 256] = kinds();
+
+const fn kinds() -> [u8; 256] {
+    let (mut kinds, mut byte) = ([0; 256], 0);
+    while byte < kinds.len() {
+        kinds[byte] = kind(byte as u8);
+        byte += 1;
+    }
+    kinds
+}
+
+const fn kind(byte: u8) -> u8 {
+    let is_word = byte.is_ascii_alphanumeric();
+    let is_token = is_word
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+    let is_plain =
+        is_word || matches!(byte, b'%' | b'&' | b'+' | b','..=b'/' | b':' | b'=' | b'?' | b'_' | b'~');
+    let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+    TOKEN * is_token as u8 + PLAIN * is_plain as u8 + TEXT * is_text as u8
+}
+
+fn is(byte: u8, kind: u8) -> bool {
+    KINDS[usize::from(byte)] & kind != 0
 }
 
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    is(byte, TOKEN)
 }
 
-/// What a header's value may have: no control characters but the tabulator.
 fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+    is(byte, TEXT)
 }
 
 #[cfg(test)]
@@ -283,6 +322,16 @@ mod tests {
         let whole = judged(bytes.len());
         (1..8).for_each(|segment| assert_eq!(whole, judged(segment), "segments of {segment}"));
         whole
+    }
+
+    #[test]
+    fn what_needs_no_parser_is_what_the_parser_takes() {
+        for byte in 0..=u8::MAX {
+            let takes = |before: &[u8]| Uri::try_from(&[before, &[byte]].concat()[..]).is_ok();
+            assert!(!is(byte, PLAIN) || (takes(b"/a") && takes(b"/a?b")), "{byte}");
+            let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(super::is_token(byte), is_token, "{byte}: RFC 9110, 5.6.2");
+        }
     }
 
     #[test]
