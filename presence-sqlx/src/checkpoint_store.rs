@@ -33,8 +33,9 @@ UPDATE user_sessions s
 pub(crate) const OVERDUE: &str = concat!(
     "SELECT ",
     session_columns!(),
-    ", s.user_id FROM user_sessions s WHERE s.current_state <> 'Offline' AND s.last_heartbeat < $1
-    ORDER BY s.last_heartbeat, s.user_id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
+    ", s.user_id FROM user_sessions s
+    WHERE s.current_state <> 'Offline' AND s.heartbeat_minute <= $1 / 60000 AND s.last_heartbeat < $1
+    ORDER BY s.heartbeat_minute, s.user_id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
 );
 pub(crate) const ERASE: &str = "WITH session AS (
     DELETE FROM user_sessions WHERE user_id = $1

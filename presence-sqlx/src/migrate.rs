@@ -28,6 +28,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "rooms", sql: include_str!("../migrations/004_rooms.sql") },
     Migration { version: 5, name: "outbox", sql: include_str!("../migrations/005_outbox.sql") },
     Migration { version: 6, name: "outbox_keys", sql: include_str!("../migrations/006_outbox_keys.sql") },
+    Migration { version: 7, name: "minutes", sql: include_str!("../migrations/007_minutes.sql") },
 ];
 
 /// "PRESENCE": the number of the lock, one per database.
@@ -132,7 +133,11 @@ mod tests {
     use super::*;
     use crate::{PostgresConfig, PostgresStore};
 
-    const NEXT: Migration = Migration { version: 7, name: "more", sql: "CREATE TABLE more (a INTEGER)" };
+    const NEXT: Migration = Migration {
+        version: MIGRATIONS.len() as i64 + 1,
+        name: "more",
+        sql: "CREATE TABLE more (a INTEGER)",
+    };
 
     async fn connect(database: &Database) -> PgConnection {
         let config = PostgresConfig::new(database.url()).unwrap();
@@ -234,7 +239,10 @@ mod tests {
         }
         let applied =
             database.psql("SELECT version, name FROM presence._presence_migrations ORDER BY version");
-        assert_eq!(applied, "1|checkpoints\n2|state_summaries\n3|activity\n4|rooms\n5|outbox\n6|outbox_keys");
+        assert_eq!(
+            applied,
+            "1|checkpoints\n2|state_summaries\n3|activity\n4|rooms\n5|outbox\n6|outbox_keys\n7|minutes"
+        );
         assert_eq!(database.psql("SELECT count(*) FROM presence.store_meta"), "1");
     }
 
@@ -256,16 +264,23 @@ mod tests {
         assert_eq!(database.psql("SELECT to_regclass('presence.a') IS NULL"), "t");
         let all: Vec<_> = first.chain([NEXT]).collect();
         run(&mut connect(&database).await, Some("presence"), &all).await.unwrap();
-        assert_eq!(database.psql("SELECT max(version) FROM presence._presence_migrations"), "7");
+        assert_eq!(
+            database.psql("SELECT max(version) FROM presence._presence_migrations"),
+            NEXT.version.to_string()
+        );
     }
 
     #[tokio::test]
     async fn a_newer_database_is_refused() {
         let database = Database::create();
         let mut connection = migrated(&database).await;
-        database.psql("INSERT INTO presence._presence_migrations VALUES (7, 'more', '')");
+        database.psql(&format!(
+            "INSERT INTO presence._presence_migrations VALUES ({}, 'more', '')",
+            NEXT.version
+        ));
         let refused = run(&mut connection, Some("presence"), MIGRATIONS).await;
-        assert!(matches!(refused, Err(OpenError::Newer { found: 7, known: 6 })), "{refused:?}");
+        let Err(OpenError::Newer { found, known }) = refused else { panic!("{refused:?}") };
+        assert_eq!((found, known), (NEXT.version, NEXT.version - 1));
     }
 
     #[tokio::test]
