@@ -123,7 +123,12 @@ async fn touch(store: &PostgresStore, beats: Vec<Beat>) -> Result<Vec<Beat>, Fau
 async fn overdue(store: &PostgresStore, cutoff: Timestamp, limit: usize) -> Result<Vec<Session>, Fault> {
     let statement = || sqlx::query(OVERDUE).bind(cutoff.as_millis()).bind(codec::limit(limit));
     let rows = store.connections.rows(statement).await?;
-    rows.iter().map(|row| codec::session(row, 0, codec::user(row, 5, "user_sessions.user_id")?)).collect()
+    let sessions =
+        rows.iter().map(|row| codec::session(row, 0, codec::user(row, 5, "user_sessions.user_id")?));
+    let mut sessions = sessions.collect::<Result<Vec<_>, Fault>>()?;
+    // The index knows no more than their minutes.
+    sessions.sort_by(|one, other| (one.last_heartbeat, &one.user).cmp(&(other.last_heartbeat, &other.user)));
+    Ok(sessions)
 }
 
 async fn erase(store: &PostgresStore, user: &UserId, at: Timestamp) -> Result<Erasure, Fault> {

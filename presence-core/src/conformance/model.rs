@@ -150,8 +150,6 @@ impl Life {
         let mut silent = Vec::new();
         for store in [store as &dyn CheckpointStore, &*memory] {
             let mut sessions = store.overdue(cutoff, 100).await.expect("a store that works");
-            // Of those within a minute the order is open.
-            sessions.sort_by(|one, other| one.user.cmp(&other.user));
             sessions.retain(|session| self.users.contains(&session.user));
             let commits: Vec<_> =
                 sessions.iter().filter_map(|session| expire(session, &self.policy, self.now)).collect();

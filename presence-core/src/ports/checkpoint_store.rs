@@ -80,8 +80,8 @@ pub trait CheckpointStore: Send + Sync {
     ///
     /// # Contract
     ///
-    /// - `overdue_is_strict_and_oldest_first`: a heartbeat at `cutoff` is not before it; those who are silent for
-    ///   longer come first, to the minute at least.
+    /// - `overdue_is_strict_and_oldest_first`: a heartbeat at `cutoff` is not before it; the longest silent come
+    ///   first. Which they are, where there are more than `limit`, is exact to the minute.
     /// - `an_offline_session_is_never_overdue`.
     ///
     /// # Errors
