@@ -92,11 +92,11 @@ impl Problem {
         Self::unavailable("OVERLOADED", detail)
     }
 
-    /// The request was not read.
+    /// The request was not read. Apps with rooms show the words in brackets.
     pub(crate) fn too_many_connections() -> Self {
         Self::unavailable(
             "TOO_MANY_CONNECTIONS",
-            "the server has as many connections as it takes; try again later",
+            "the server has as many connections as it takes (服务器连接数已达上限); try again later",
         )
     }
 

@@ -637,6 +637,7 @@ async fn connections_are_counted_as_they_come_and_go() {
     let (head, problem) = port.tell("GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(head.starts_with("http/1.1 503 ") && head.contains("\r\nretry-after: 1"), "{head}");
     assert_eq!(problem["code"], "TOO_MANY_CONNECTIONS");
+    assert!(problem["detail"].as_str().expect("text").contains("服务器连接数已达上限"), "RM-34: {problem}");
     assert!(
         head.contains(&format!("\r\nx-request-id: {}", problem["request_id"].as_str().expect("an id"))),
         "{head}"

@@ -449,7 +449,7 @@ impl Config {
     }
 
     /// How often the store is told of beats; never zero. To tell a store in memory makes nothing safer: that is done as
-    /// rarely as the timeout allows, up to once a minute.
+    /// rarely as the timeout allows, and at least once a minute.
     #[must_use]
     pub fn heartbeat_flush_interval(&self) -> Duration {
         let asked_for = self.heartbeat_flush_interval_ms;

@@ -19,7 +19,8 @@ use tokio_tungstenite::tungstenite;
 
 use super::{
     queue::{End, PLACES, Queue},
-    room_task::{RoomHandle, until},
+    room_handle::RoomHandle,
+    room_task::until,
 };
 use crate::{AppState, metrics::Parting};
 

@@ -18,7 +18,10 @@ use presence_core::{
 use tokio::{sync::Mutex as TurnMutex, time::timeout};
 use tokio_util::task::TaskTracker;
 
-use super::room_task::{Overview, RoomHandle, RoomTask};
+use super::{
+    room_handle::{Overview, RoomHandle},
+    room_task::RoomTask,
+};
 
 /// How many rooms are settled at a time.
 const SETTLED: usize = 100;
