@@ -86,6 +86,7 @@ fn plural(reason: &'static str) -> &'static str {
         "has a whole number beyond 64 bits" => "have a whole number beyond 64 bits",
         "has a duplicate key" => "have a duplicate key",
         "has a NUL character" => "have a NUL character",
+        "has more than 1000 keys" => "have more than 1000 keys",
         "nests deeper than 32 levels" => "nest deeper than 32 levels",
         _ => "are not JSON",
     }

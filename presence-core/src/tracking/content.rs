@@ -1,6 +1,6 @@
 //! The free JSON that a checkpoint may carry.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -13,10 +13,12 @@ use crate::Rejection;
 const MAX_BYTES: usize = 16 * 1024;
 /// How deep arrays and objects may nest.
 const MAX_DEPTH: usize = 32;
+/// How many keys all objects together may have.
+const MAX_KEYS: usize = 1000;
 
 /// Any JSON value, checked once and kept as canonical text: keys sorted, no white space.
 ///
-/// At most 16 KiB and 32 levels; no duplicate keys, no NUL character, whole numbers within 64 bits.
+/// At most 16 KiB, 32 levels and 1,000 keys; no duplicate keys, no NUL character, whole numbers within 64 bits.
 ///
 /// ```
 /// use presence_core::Content;
@@ -44,7 +46,9 @@ impl Content {
             return Err(Rejection::InvalidContent("has a whole number beyond 64 bits"));
         }
         let mut input = serde_json::Deserializer::from_str(json);
-        let value = Depth(0).deserialize(&mut input).and_then(|value| input.end().map(|()| value));
+        let keys = Cell::new(0);
+        let top = Place { depth: 0, keys: &keys };
+        let value = top.deserialize(&mut input).and_then(|value| input.end().map(|()| value));
         let value = value.map_err(|error| Rejection::InvalidContent(reason(&error.to_string())))?;
         // Only maps with keys that are not strings fail to serialise, and there are none.
         let text = serde_json::to_string(&value).map_err(|_| Rejection::InvalidContent(NOT_JSON))?;
@@ -103,11 +107,15 @@ impl<'de> Deserialize<'de> for Content {
 const NOT_JSON: &str = "is not JSON";
 const DUPLICATE: &str = "has a duplicate key";
 const TOO_DEEP: &str = "nests deeper than 32 levels";
+const TOO_MANY: &str = "has more than 1000 keys";
 const NUL: &str = "has a NUL character";
 
 /// Our own reason where one of ours stopped the parser.
 fn reason(error: &str) -> &'static str {
-    [DUPLICATE, TOO_DEEP, NUL].into_iter().find(|known| error.starts_with(known)).unwrap_or(NOT_JSON)
+    [DUPLICATE, TOO_DEEP, TOO_MANY, NUL]
+        .into_iter()
+        .find(|known| error.starts_with(known))
+        .unwrap_or(NOT_JSON)
 }
 
 /// Whether a number without fraction or exponent does not fit 64 bits. The parser would make a float of it, and the
@@ -149,13 +157,22 @@ enum Json {
     Object(BTreeMap<String, Self>),
 }
 
-/// Reads a value that stands at this depth.
+/// Where a value stands: this deep, behind so many keys.
 #[derive(Clone, Copy)]
-struct Depth(usize);
+struct Place<'a> {
+    depth: usize,
+    keys: &'a Cell<usize>,
+}
 
-impl Depth {
+impl Place<'_> {
     fn deeper<E: Error>(self) -> Result<Self, E> {
-        if self.0 < MAX_DEPTH { Ok(Self(self.0.saturating_add(1))) } else { Err(E::custom(TOO_DEEP)) }
+        let depth = self.depth.saturating_add(1);
+        if depth <= MAX_DEPTH { Ok(Self { depth, ..self }) } else { Err(E::custom(TOO_DEEP)) }
+    }
+
+    fn key<E: Error>(self, key: String) -> Result<String, E> {
+        self.keys.set(self.keys.get().saturating_add(1));
+        if self.keys.get() <= MAX_KEYS { text(key) } else { Err(E::custom(TOO_MANY)) }
     }
 }
 
@@ -163,7 +180,7 @@ fn text<E: Error>(text: String) -> Result<String, E> {
     if text.contains('\0') { Err(E::custom(NUL)) } else { Ok(text) }
 }
 
-impl<'de> DeserializeSeed<'de> for Depth {
+impl<'de> DeserializeSeed<'de> for Place<'_> {
     type Value = Json;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
@@ -171,7 +188,7 @@ impl<'de> DeserializeSeed<'de> for Depth {
     }
 }
 
-impl<'de> Visitor<'de> for Depth {
+impl<'de> Visitor<'de> for Place<'_> {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -203,19 +220,19 @@ impl<'de> Visitor<'de> for Depth {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
-        let depth = self.deeper()?;
+        let inside = self.deeper()?;
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(depth)? {
+        while let Some(item) = items.next_element_seed(inside)? {
             array.push(item);
         }
         Ok(Json::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
-        let depth = self.deeper()?;
+        let inside = self.deeper()?;
         let mut object = BTreeMap::new();
         while let Some(key) = entries.next_key::<String>()? {
-            if object.insert(text(key)?, entries.next_value_seed(depth)?).is_some() {
+            if object.insert(self.key(key)?, entries.next_value_seed(inside)?).is_some() {
                 return Err(A::Error::custom(DUPLICATE));
             }
         }

@@ -227,8 +227,8 @@ schema! {
 }
 
 schema! {
-    /// Any JSON that says more about a state: at most 16 KiB and 32 levels, no NUL character, no key twice in an
-    /// object, whole numbers within 64 bits. Its keys come back sorted.
+    /// Any JSON that says more about a state: at most 16 KiB, 32 levels and 1,000 keys, no NUL character, no key
+    /// twice in an object, whole numbers within 64 bits. Its keys come back sorted.
     Content = {
         let no_nul = || ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000]*$")).build();
         let itself = || Ref::from_schema_name(Content::name());

@@ -198,6 +198,9 @@ pub(super) fn cases(now: i64) -> Vec<Case> {
     }
     let objects = format!("{}1{}", r#"{"a":"#.repeat(33), "}".repeat(33));
     cases.push(Case::new("content: 33 objects", with("content", &objects), 400, "INVALID_CONTENT"));
+    let keys: Vec<_> = (0..=1000).map(|key| format!(r#"{{"{key}":0}}"#)).collect();
+    let keys = format!("[{}]", keys.join(","));
+    cases.push(Case::new("content: 1001 keys", with("content", &keys), 400, "INVALID_CONTENT"));
     let wide = format!("\"{}\"", "x".repeat(16 * 1024 - 1));
     cases.push(Case::new("content: 16 KiB and a byte", with("content", &wide), 400, "INVALID_CONTENT"));
     let grows = format!("[{}1e9]", "1e9,".repeat(4_000));

@@ -21,6 +21,8 @@ pub(crate) fn cases(now: i64) -> Vec<Case> {
     };
     let json = r#"{"state":"Working"}"#;
     let nested = format!("{}1{}", "[".repeat(32), "]".repeat(32));
+    let keys: Vec<_> = (0..1000).map(|key| format!(r#"{{"{key}":0}}"#)).collect();
+    let keys = format!("[{}]", keys.join(","));
     let wide = format!("\"{}\"", "x".repeat(16 * 1024 - 2));
     let blanks = format!("{{\"state\":\"Working\"{}}}", " ".repeat(64 * 1024 - 19));
     let many = (1..64).map(|number| format!("X-{number}: y\r\n")).collect::<String>();
@@ -61,6 +63,7 @@ pub(crate) fn cases(now: i64) -> Vec<Case> {
         ("now", with("t06", "timestamp", &now.to_string()), 201),
         ("ahead, but not far", with("t07", "timestamp", &(now + 200).to_string()), 201),
         ("32 levels", with("t08", "content", &nested), 201),
+        ("1000 keys", with("t30", "content", &keys), 201),
         ("16 KiB of content", with("t09", "content", &wide), 201),
         ("the largest number", with("t10", "content", "18446744073709551615"), 201),
         ("the smallest number", with("t11", "content", "-9223372036854775808"), 201),
