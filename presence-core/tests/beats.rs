@@ -9,7 +9,7 @@ use std::{
 use futures_executor::block_on;
 use presence_core::{
     Beats, CheckpointQuery, CheckpointStore, Envelope, Heartbeat, HeartbeatRef, InstallId, ManualClock,
-    MemoryStore, Policy, StateType, Taken, Timestamp, Tracker, UserId, UserRef, Window,
+    MemoryStore, Policy, Record, StateType, Taken, Timestamp, Tracker, UserId, UserRef, Window,
 };
 use proptest::prelude::*;
 
@@ -71,6 +71,23 @@ fn flush(node: &Beats) -> (u64, u64) {
 }
 
 const MINUTES_3: Duration = Duration::from_secs(180);
+
+#[test]
+fn an_export_says_what_is_pending() {
+    let nodes = Nodes::one();
+    let alice = user("alice");
+    for second in [10, 20] {
+        let beat = Heartbeat::of_user(alice.clone());
+        block_on(nodes.now(second).beat(beat)).expect("a store that works");
+    }
+    let page = block_on(nodes.now(21).export(&alice, None, 100)).expect("a store that works");
+    let sessions = page.items.iter().filter_map(|record| match record {
+        Record::Session(session) => Some(session.last_heartbeat),
+        _ => None,
+    });
+    assert_eq!(sessions.collect::<Vec<_>>(), [at(20)]);
+    assert_eq!(nodes.nodes[0].pending(), 1, "it is written by the next flush");
+}
 
 #[test]
 fn a_beat_that_changes_the_state_is_committed_and_others_wait_for_the_flush() {

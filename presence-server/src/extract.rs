@@ -221,10 +221,11 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     if !media_type.trim().eq_ignore_ascii_case("application/json") {
         return Err(unsupported("the content type is application/json"));
     }
-    let mut parameters = parameters.split(';').map(|part| part.trim().to_ascii_lowercase());
-    if parameters
-        .any(|part| part.strip_prefix("charset=").is_some_and(|set| set.trim_matches('"') != "utf-8"))
-    {
+    let mut parameters = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+    if parameters.any(|(name, value)| {
+        name.trim().eq_ignore_ascii_case("charset")
+            && !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    }) {
         return Err(unsupported("the charset is utf-8"));
     }
     if headers.contains_key(header::CONTENT_ENCODING) {

@@ -220,8 +220,8 @@ impl Beats {
         }))
     }
 
-    /// Everything that is stored about a user; see [`Tracker::export`]. When the user was last counted as online is
-    /// written before the first page is read, where there is a backing live set; heartbeats that are pending are not.
+    /// Everything that is stored about a user, its pending beats included; see [`Tracker::export`]. When the user was
+    /// last counted as online is written before the first page is read, where there is a backing live set.
     ///
     /// # Errors
     ///
@@ -235,7 +235,13 @@ impl Beats {
         if after.is_none() {
             self.flush_members().await?;
         }
-        self.tracker.export(user, after, limit).await
+        let mut page = self.tracker.export(user, after, limit).await?;
+        for record in &mut page.items {
+            if let Record::Session(session) = record {
+                self.raise(session);
+            }
+        }
+        Ok(page)
     }
 
     /// How many users have beats in memory that are not written yet.

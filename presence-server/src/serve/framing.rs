@@ -43,9 +43,9 @@ impl Framing {
         Self { state, head_bytes: limits.head_bytes, max_headers: limits.max_headers }
     }
 
-    /// Whether a head has begun and not ended.
+    /// Whether a head has begun and not ended; empty lines before one begin nothing.
     pub(super) fn has_started(&self) -> bool {
-        matches!(&self.state, State::Head(head) if head.seen > 0)
+        matches!(&self.state, State::Head(head) if head.has_begun)
     }
 
     /// Whether the client may be in the middle of something: a head, a body, or what nobody looks at.
@@ -112,6 +112,7 @@ struct Head {
     seen: usize,
     /// Where the line begins that has not ended.
     line: usize,
+    has_begun: bool,
     has_request_line: bool,
     is_http_10: bool,
     is_upgrade: bool,
@@ -141,9 +142,11 @@ impl Head {
             }
         }
         self.seen = bytes.len();
+        let first = bytes.get(self.line).copied();
+        self.has_begun = self.has_request_line || first.is_some_and(|first| first != b'\r');
         if self.seen > head_bytes {
             Found::Head(self.seen, Verdict::TooLarge)
-        } else if bytes.get(self.line).is_some_and(|&first| first != b'\r' && !is_token(first)) {
+        } else if first.is_some_and(|first| first != b'\r' && !is_token(first)) {
             // What speaks another protocol, TLS for one, may never end a line.
             Found::Head(self.seen, Verdict::Malformed)
         } else {
@@ -382,6 +385,11 @@ mod tests {
     fn empty_lines_before_a_head_belong_to_it() {
         let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         assert_eq!(verdicts(&format!("\r\n\r\n{head}\r\n{head}")), [Verdict::Bounded; 2]);
+        // Some clients end a body with one: nobody waits for the rest of a head then.
+        let mut framing = framing();
+        for (begun, has_started) in [("\r", false), ("\r\n", false), ("\r\n\r", false), ("\r\n\r\nG", true)] {
+            assert_eq!((framing.look(begun.as_bytes()), framing.has_started()), (Found::Part, has_started));
+        }
     }
 
     #[test]
