@@ -187,8 +187,8 @@ async fn a_slow_head_is_closed_at_its_deadline() {
         let begun = Instant::now();
         client.send(bytes).await;
         let answer = client.rest().await;
-        if bytes.is_empty() {
-            assert_eq!(answer, "");
+        if bytes.trim().is_empty() {
+            assert_eq!(answer, "", "who begins nothing is told nothing");
         } else {
             assert_closed_with(408, &answer);
             assert!(answer.contains(r#""code":"HEAD_TIMED_OUT""#), "{answer}");
