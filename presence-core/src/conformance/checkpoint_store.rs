@@ -331,18 +331,21 @@ pub async fn touch_gives_back_what_it_does_not_take(store: &dyn Timelines) {
 /// See [`CheckpointStore::overdue`](crate::CheckpointStore::overdue).
 pub async fn overdue_is_strict_and_oldest_first(store: &dyn Timelines) {
     const MINUTE: i64 = 60_000;
-    for (name, minute) in [("c", 30), ("a", 50), ("e", 50), ("b", 10), ("d", 20)] {
-        write(store, commit(name, alternating([minute * MINUTE]))).await;
+    let silent = [("c", 30), ("a", 50), ("e", 50), ("b", 10), ("d", 20), ("A", MINUTE), ("B", 2 * MINUTE)];
+    for (name, millis) in silent {
+        write(store, commit(name, alternating([millis]))).await;
     }
     let overdue = |cutoff, limit| async move {
         let sessions = store.overdue(at(cutoff), limit).await.expect("a store that works");
         sessions.iter().map(|session| session.user.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(overdue(50 * MINUTE, 9).await, ["b", "d", "c"], "a heartbeat at the cutoff is in time");
-    assert_eq!(overdue(50 * MINUTE + 1, 9).await, ["b", "d", "c", "a", "e"]);
-    assert_eq!(overdue(50 * MINUTE + 1, 2).await, ["b", "d"]);
-    assert_eq!(overdue(10 * MINUTE, 9).await, [""; 0]);
-    let found = store.overdue(at(10 * MINUTE + 1), 9).await.expect("a store that works");
+    assert_eq!(overdue(50, 9).await, ["b", "d", "c"], "a heartbeat at the cutoff is in time");
+    assert_eq!(overdue(51, 9).await, ["b", "d", "c", "a", "e"]);
+    assert_eq!(overdue(10, 9).await, [""; 0]);
+    assert_eq!(overdue(3 * MINUTE, 9).await, ["b", "d", "c", "a", "e", "A", "B"]);
+    assert_eq!(overdue(3 * MINUTE, 5).await, ["b", "d", "c", "a", "e"], "the minute before");
+    assert_eq!(overdue(3 * MINUTE, 6).await, ["b", "d", "c", "a", "e", "A"]);
+    let found = store.overdue(at(11), 9).await.expect("a store that works");
     assert_eq!(found, [session(store, "b").await], "whole sessions");
 }
 

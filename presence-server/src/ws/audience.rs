@@ -61,7 +61,8 @@ impl Audience {
         self.arrival = None;
     }
 
-    /// Does something with the queue of one, behind what was said to all before.
+    /// Does something with the queue of a member, or of whoever asks to come in. It comes before what was said to all and
+    /// is not [`spread`](Self::spread) yet.
     pub(super) fn tell(&self, connection: ConnectionId, act: impl FnOnce(&Queue)) {
         let arrived = self.arrival.as_ref().filter(|(arrived, _)| *arrived == connection);
         let seat = self.seats.get(&connection).or(arrived.map(|(_, seat)| seat));
